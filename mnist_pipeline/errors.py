@@ -1,0 +1,127 @@
+"""Every mistake this program can explain: one class tree, one exit code a class.
+
+An error is written for the person who has to act on it: a headline (what happened), facts (where:
+file, line, key, value) and a remedy (what to do now). Anything that is not a `PipelineError` is a
+bug in this program.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+
+class PipelineError(Exception):
+    """Base of all explained errors.
+
+    Args:
+        headline: one sentence, what happened.
+        remedy: one sentence, what to do about it.
+        facts: where and what exactly, JSON-able, in reading order.
+    """
+
+    exit_code: ClassVar[int] = 1
+    kind: ClassVar[str] = "bug"
+
+    def __init__(self, headline: str, *, remedy: str = "", **facts: Any) -> None:
+        super().__init__(headline)
+        self.headline = headline
+        self.remedy = remedy
+        self.facts: dict[str, Any] = {k: v for k, v in facts.items() if v is not None}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.headline, self.remedy, self.facts)
+
+    def __str__(self) -> str:
+        lines = [self.headline]
+        lines += [f"  {name}: {value}" for name, value in self.facts.items()]
+        if self.remedy:
+            lines.append(f"  → {self.remedy}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `error` object of `--json`; `code` is the exit code."""
+        return {
+            "code": self.exit_code,
+            "kind": self.kind,
+            "headline": self.headline,
+            "facts": self.facts,
+            "remedy": self.remedy,
+        }
+
+
+def _rebuild(
+    cls: type[PipelineError], headline: str, remedy: str, facts: Mapping[str, Any]
+) -> PipelineError:
+    return cls(headline, remedy=remedy, **facts)
+
+
+class ConfigError(PipelineError):
+    """Usage or configuration: an unknown key, a value out of range, a name nobody has."""
+
+    exit_code = 2
+    kind = "config"
+
+
+class DataError(PipelineError):
+    """Data broke its contract beyond the budget, or an input could not be read."""
+
+    exit_code = 3
+    kind = "data"
+
+
+class TrainingError(PipelineError):
+    """A training that cannot give a model: divergence, NaN, a deadline that passed."""
+
+    exit_code = 4
+    kind = "training"
+
+
+class IntegrityError(PipelineError):
+    """An artifact failed its digest or golden batch; a reproduction differs."""
+
+    exit_code = 5
+    kind = "integrity"
+
+
+class OutsideError(PipelineError):
+    """Something outside is missing: a server, the network, a disk, credentials, an extra.
+
+    `transient` says whether the same call may go through later; only such errors are retried.
+    """
+
+    exit_code = 6
+    kind = "outside"
+
+    def __init__(
+        self, headline: str, *, remedy: str = "", transient: bool = False, **facts: Any
+    ) -> None:
+        super().__init__(headline, remedy=remedy, **facts)
+        self.transient = transient
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild_outside, (self.headline, self.remedy, self.transient, self.facts)
+
+
+def _rebuild_outside(
+    headline: str, remedy: str, transient: bool, facts: Mapping[str, Any]
+) -> OutsideError:
+    return OutsideError(headline, remedy=remedy, transient=transient, **facts)
+
+
+def nearest(word: str, valid: Iterable[str], *, most: int = 3) -> list[str]:
+    """The valid names most like `word`, best first; the first ones if none is like it."""
+    names = sorted(set(valid))
+    return difflib.get_close_matches(word, names, n=most, cutoff=0.5) or names[:most]
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """The remedy for an unknown name: the nearest valid ones."""
+    names = sorted(set(valid))
+    if not names:
+        return "there are none to choose from"
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(repr(name) for name in close)}?"
+    return f"valid names are {', '.join(repr(name) for name in names)}"

@@ -1,0 +1,183 @@
+"""The five seams, and how a plugin is named, found, loaded and given its options.
+
+A plugin is a frozen dataclass whose fields are its options, registered as a Python entry point in
+the group of its seam under a name that carries a version:
+
+    [project.entry-points."mnist_pipeline.sources"]
+    "folder.v1" = "my_package.folder:Folder"
+
+`folder` then resolves to the newest `folder.vN`; what is stored is always the resolved name.
+Listing imports no plugin; loading imports exactly one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import typing
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from mnist_pipeline.errors import ConfigError, OutsideError, did_you_mean
+
+SEAMS: dict[str, str] = {
+    "source": "mnist_pipeline.sources",
+    "normalizer": "mnist_pipeline.normalizers",
+    "model": "mnist_pipeline.models",
+    "gate": "mnist_pipeline.gates",
+    "publisher": "mnist_pipeline.publishers",
+}
+
+_VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
+
+
+def option(default: Any, help: str) -> Any:
+    """A dataclass field that is a plugin option: its default and one line of help."""
+    if isinstance(default, list | dict | set):
+        return dataclasses.field(
+            default_factory=lambda: type(default)(default), metadata={"description": help}
+        )
+    return dataclasses.field(default=default, metadata={"description": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class PluginInfo:
+    """A plugin as its package announces it; nothing of it has been imported."""
+
+    seam: str
+    name: str
+    package: str
+    package_version: str
+    entry_point: EntryPoint = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def base_name(self) -> str:
+        return self.name.partition(".v")[0]
+
+    @property
+    def version(self) -> int:
+        return int(self.name.partition(".v")[2])
+
+
+@functools.cache
+def available(seam: str) -> tuple[PluginInfo, ...]:
+    """Every plugin of a seam, by name and version, without importing any."""
+    found = []
+    for entry_point in entry_points(group=SEAMS[seam]):
+        if not _VERSIONED.fullmatch(entry_point.name):
+            continue
+        package = entry_point.dist.name if entry_point.dist else "?"
+        package_version = entry_point.dist.version if entry_point.dist else "?"
+        found.append(PluginInfo(seam, entry_point.name, package, package_version, entry_point))
+    return tuple(sorted(found, key=lambda info: (info.base_name, info.version, info.package)))
+
+
+def resolve(seam: str, name: str) -> PluginInfo:
+    """The plugin called `name` (`mlp` or `mlp.v1`); the newest where no version is given.
+
+    Raises:
+        ConfigError: no installed package has it.
+    """
+    infos = available(seam)
+    matches = [info for info in infos if name in (info.name, info.base_name)]
+    if not matches:
+        raise ConfigError(
+            f"there is no {seam} called {name!r}",
+            remedy=did_you_mean(name, {info.base_name for info in infos}),
+        )
+    best = max(matches, key=lambda info: info.version)
+    rivals = {info.package for info in matches if info.name == best.name}
+    if len(rivals) > 1:
+        raise ConfigError(
+            f"{len(rivals)} packages have a {seam} called {best.name!r}",
+            packages=", ".join(sorted(rivals)),
+            remedy="uninstall all but one of them",
+        )
+    return best
+
+
+def load(seam: str, name: str) -> type[Any]:
+    """Import the plugin class called `name`.
+
+    Raises:
+        ConfigError: no installed package has it.
+        OutsideError: its package breaks at import.
+    """
+    info = resolve(seam, name)
+    try:
+        plugin = info.entry_point.load()
+    except Exception as error:  # a stranger's code may raise anything
+        raise OutsideError(
+            f"the {seam} {info.name!r} cannot be imported",
+            package=f"{info.package} {info.package_version}",
+            cause=f"{type(error).__name__}: {error}",
+            remedy=f"reinstall or remove the package {info.package}",
+        ) from error
+    if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
+        raise OutsideError(
+            f"the {seam} {info.name!r} is not a dataclass of its options",
+            package=f"{info.package} {info.package_version}",
+            remedy=f"ask the authors of {info.package}",
+        )
+    return plugin
+
+
+def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
+    """An instance of the plugin called `name` with `options`, checked against its fields.
+
+    Raises:
+        ConfigError: an option is unknown (the nearest are named) or has a wrong value.
+    """
+    plugin = load(seam, name)
+    fields = {field.name for field in dataclasses.fields(plugin) if field.init}
+    for key in options:
+        if key not in fields:
+            raise ConfigError(
+                f"the {seam} {name!r} has no option {key!r}", remedy=did_you_mean(key, fields)
+            )
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(plugin).validate_python(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        value = first.get("input")
+        if first["type"] == "missing":
+            headline = f"the {seam} {name!r} needs the option {place!r}"
+        else:
+            headline = f"the {seam} {name!r} cannot take {place} = {value!r}: {first['msg']}"
+        raise ConfigError(
+            headline, remedy=f"`mnist-pipeline plugins show {name}` lists its options"
+        ) from None
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionInfo:
+    """One option of a plugin, as `plugins show` prints it."""
+
+    name: str
+    type: str
+    default: str
+    help: str
+
+
+def describe(plugin: type[Any]) -> list[OptionInfo]:
+    """The options of a plugin class, in their order."""
+    hints = typing.get_type_hints(plugin)
+    rows = []
+    for field in dataclasses.fields(plugin):
+        if not field.init:
+            continue
+        if field.default is not dataclasses.MISSING:
+            default = repr(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = repr(field.default_factory())
+        else:
+            default = "(required)"
+        hint = hints[field.name]
+        type_name = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+        rows.append(OptionInfo(field.name, type_name, default, field.metadata.get("description", "")))
+    return rows
