@@ -1,0 +1,144 @@
+"""Rows on their way to the contract: what a source yields, and what it had to turn away."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.errors import DataError
+from mnist_pipeline.refs import digest_of, sha256_of_file
+
+Role = Literal["train", "exam"]
+
+NO_LABEL = -1
+"""The value of `Records.labels` for a row that should have a label and has none."""
+
+REASONS: dict[str, str] = {
+    "label_missing": "the row has no label",
+    "label_out_of_range": "the label is not one of the contract's classes",
+    "image_missing": "the row has no image",
+    "image_wrong_size": "the image does not have the contract's number of pixels",
+    "pixel_not_a_number": "a pixel is not an integer in plain digits",
+    "pixel_out_of_range": "a pixel is below 0 or above 255",
+    "wrong_column_count": "the row has more or fewer columns than its header",
+    "undecodable_image": "the image bytes are not a picture that can be decoded",
+    "undecodable_text": "the row is not valid text",
+    "conflicting_duplicate": "the same image occurs with different labels; all are rejected",
+    "exam_overlap": "the image is an exam question of this model name",
+}
+"""The closed list of reasons for which a row is rejected, with what each means."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A row that was turned away.
+
+    Attributes:
+        source: the base name of the file.
+        place: the line (from 1, header included) in text files, else the row (from 0).
+        reason: one of `REASONS`.
+        detail: what exactly, for a person: the column and the value.
+        payload: the row's raw bytes as they arrived (bounded by the source).
+    """
+
+    source: str
+    place: int
+    reason: str
+    detail: str
+    payload: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """A block of parsed rows of one source file.
+
+    Attributes:
+        images: (N, pixels) uint8, row-major, C-contiguous.
+        labels: (N,) int64, `NO_LABEL` where the row has none; None for unlabelled data.
+            Not yet judged: a label may lie outside the contract.
+        places: (N,) int64, see `Reject.place`.
+        source: the base name of the file.
+        rejects: rows of the same stretch of the file that could not be parsed at all.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] | None
+    places: NDArray[np.int64]
+    source: str
+    rejects: tuple[Reject, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class PartInput(Protocol):
+    """One ingestible piece of a source: becomes one Parquet part.
+
+    Attributes:
+        name: what a person calls it, without folders: the base name of its first file.
+        role: `exam` for the official test part of a data set, else `train`.
+        paths: the files whose bytes it is made of; empty for generated data.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> Role: ...
+    @property
+    def paths(self) -> tuple[Path, ...]: ...
+
+    def identity(self) -> str:
+        """A sha256 over all source bytes (or, for generated data, over what determines them)."""
+        ...
+
+    def read(self, contract: ImageContract) -> Iterator[Records]:
+        """The rows, block by block, in bounded memory.
+
+        Raises:
+            DataError: the input as a whole cannot be read.
+        """
+        ...
+
+
+class Source(Protocol):
+    """The source seam: a frozen dataclass of options that names what there is to ingest."""
+
+    def parts(self) -> list[PartInput]:
+        """What this source consists of, in a fixed order.
+
+        Raises:
+            DataError: a named input does not exist or cannot be opened.
+            OutsideError: it has to come over a network, and that failed.
+        """
+        ...
+
+
+def identity_of_files(paths: tuple[Path, ...]) -> str:
+    """The digest of several files' bytes, for `PartInput.identity`.
+
+    Raises:
+        DataError: a file is missing, is a folder, or may not be read.
+    """
+    try:
+        return digest_of([sha256_of_file(path) for path in paths])
+    except OSError as error:
+        raise unreadable(Path(error.filename or paths[0]), error) from None
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the operating system will not let us read."""
+    if isinstance(error, FileNotFoundError):
+        headline, remedy = f"{path.name} does not exist", "check the path"
+    elif isinstance(error, IsADirectoryError):
+        headline, remedy = f"{path.name} is a directory, not a file", "name the file inside it"
+    elif isinstance(error, PermissionError):
+        headline, remedy = f"{path.name} may not be read", "give this user read permission on it"
+    else:
+        headline, remedy = f"{path.name} cannot be read", "check the disk it lies on"
+    return DataError(headline, file=str(path), cause=error.strerror or str(error), remedy=remedy)

@@ -1,0 +1,1 @@
+"""Rows as Parquet: the canonical file, the layouts that can be read, the split."""

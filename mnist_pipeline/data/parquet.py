@@ -1,0 +1,183 @@
+"""The canonical Parquet file: how accepted rows are stored, written and read back.
+
+Why this layout: `fixed_size_binary` reads more than ten times faster than lists or 784 columns
+(Parquet has no uint8), lz4 costs least to read, and page checksums turn a flipped bit into an error
+instead of wrong pixels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mnist_pipeline.contract.facts import DIGEST_BYTES
+from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.errors import IntegrityError
+
+ROW_GROUP = 8_192
+ARROW_ERRORS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OSError)
+"""What pyarrow raises for a file that is cut, damaged, or not Parquet."""
+
+
+def canonical_schema(contract: ImageContract, *, labelled: bool) -> pa.Schema:
+    """The columns of a part; the contract's fingerprint travels in the metadata."""
+    label = [pa.field("label", pa.uint8(), nullable=False)] if labelled else []
+    return pa.schema(
+        [
+            pa.field("row_id", pa.int64(), nullable=False),
+            *label,
+            pa.field("image", pa.binary(contract.pixels), nullable=False),
+            pa.field("digest", pa.binary(DIGEST_BYTES), nullable=False),
+            pa.field("source", pa.string(), nullable=False),
+            pa.field("place", pa.int64(), nullable=False),
+        ],
+        metadata={"mnist_pipeline.contract": contract.fingerprint},
+    )
+
+
+def bytes_column(values: NDArray[np.uint8]) -> pa.FixedSizeBinaryArray:
+    """(N, width) uint8 as a fixed_size_binary(width) column, without a copy."""
+    count, width = values.shape
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), count, [None, buffer])
+
+
+def bytes_view(column: pa.FixedSizeBinaryArray) -> NDArray[np.uint8]:
+    """A fixed_size_binary column without nulls as (N, width) uint8, without a copy."""
+    count, width = len(column), column.type.byte_width
+    if count == 0:
+        return np.zeros((0, width), np.uint8)
+    flat = np.frombuffer(column.buffers()[1], np.uint8, count * width, column.offset * width)
+    return flat.reshape(count, width)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """A block of accepted rows.
+
+    Attributes:
+        row_ids: (N,) int64, the position within the part.
+        labels: (N,) uint8, or None for unlabelled data.
+        images: (N, pixels) uint8.
+        digests: (N, 16) uint8.
+        places: (N,) int64.
+        source: the base name of the file they came from.
+    """
+
+    row_ids: NDArray[np.int64]
+    labels: NDArray[np.uint8] | None
+    images: NDArray[np.uint8]
+    digests: NDArray[np.uint8]
+    places: NDArray[np.int64]
+    source: str
+
+
+class CanonicalWriter:
+    """Writes blocks of rows to one canonical file; use it as a context manager.
+
+    The file is complete only after the block was left without an exception: write to a scratch
+    name and move it into the store afterwards.
+    """
+
+    def __init__(self, path: Path, contract: ImageContract, *, labelled: bool) -> None:
+        self._schema = canonical_schema(contract, labelled=labelled)
+        self._writer = pq.ParquetWriter(path, self._schema, **_writer_options())
+        self.rows = 0
+
+    def write(self, rows: Rows) -> None:
+        """Appends a block, as row groups of at most `ROW_GROUP` rows."""
+        columns: dict[str, Any] = {
+            "row_id": rows.row_ids,
+            "label": rows.labels,
+            "image": bytes_column(rows.images),
+            "digest": bytes_column(rows.digests),
+            "source": pa.repeat(pa.scalar(rows.source), len(rows.images)),
+            "place": rows.places,
+        }
+        arrays = [pa.array(columns[name]) for name in self._schema.names]
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._writer.write_table(table, row_group_size=ROW_GROUP)
+        self.rows += len(rows.images)
+
+    def __enter__(self) -> CanonicalWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._writer.close()
+
+
+def _writer_options() -> dict[str, Any]:
+    return {
+        "compression": "lz4",
+        "use_dictionary": ["source"],
+        "write_statistics": ["row_id", "label", "place"],
+        "write_page_checksum": True,
+    }
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Writes a small table with this project's settings (zstd, page checksums)."""
+    pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Reads a small table back, its checksums verified.
+
+    Raises:
+        IntegrityError: the file is damaged.
+    """
+    try:
+        return open_parquet(path).read(columns=columns, use_threads=False)
+    except ARROW_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """A Parquet file opened alone and by name, checksums on."""
+    return pq.ParquetFile(path, page_checksum_verification=True)
+
+
+def read_rows(
+    path: Path, contract: ImageContract, *, columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    """The batches of a canonical file, only some of its columns.
+
+    Raises:
+        IntegrityError: the file is damaged or was written under another contract.
+    """
+    try:
+        file = open_parquet(path)
+        found = (file.schema_arrow.metadata or {}).get(b"mnist_pipeline.contract", b"").decode()
+        if found != contract.fingerprint:
+            raise IntegrityError(
+                "a part was written under another contract",
+                file=path.name,
+                expected=contract.fingerprint[:12],
+                found=found[:12] or "none",
+                remedy="ingest its source again",
+            )
+        yield from file.iter_batches(ROW_GROUP, columns=columns, use_threads=False)
+    except ARROW_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        "a Parquet file in the workspace is damaged",
+        file=path.name,
+        cause=str(error).partition("\n")[0],
+        remedy="delete it; the next run makes it anew",
+    )

@@ -1,0 +1,143 @@
+"""Which row goes where: decided by the digest of its image, so a row never changes sides.
+
+All functions look at digests and labels only, over the whole snapshot, and give the same answer in
+whatever order the rows come.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Digests = NDArray[np.uint8]
+"""(N, 16) uint8, see `contract.facts.row_digests`."""
+
+
+class Side(IntEnum):
+    """What a row is used for."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    EXAM = 2
+    REJECTED = 3
+    SET_ASIDE = 4
+    """A row of an official test part which is not this model's exam: used for nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Assignment:
+    """The side of every row of a snapshot.
+
+    Attributes:
+        sides: (N,) uint8, values of `Side`.
+        conflicting: (N,) bool, rejected because the same image has two labels.
+        exam_overlap: (N,) bool, rejected because the image is an exam question.
+    """
+
+    sides: NDArray[np.uint8]
+    conflicting: NDArray[np.bool_]
+    exam_overlap: NDArray[np.bool_]
+
+
+def share_of(digests: Digests, half: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each row: half 0 of its digest decides the exam, half 1 validation."""
+    words = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2)
+    # 53 bits, the most that a float64 holds exactly: never rounds up to 1.
+    return (words[:, half] >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def group(digests: Digests) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Rows with equal digests get equal numbers.
+
+    Returns:
+        ids (N,), the order (N,) that sorts rows by id, and the number of groups.
+    """
+    words = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2)
+    order = np.lexsort((words[:, 1], words[:, 0]))
+    ordered = words[order]
+    new = np.ones(len(words), np.bool_)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    ids = np.empty(len(words), np.int64)
+    ids[order] = np.cumsum(new) - 1
+    return ids, order, int(new.sum())
+
+
+def conflicting(digests: Digests, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Rows whose image occurs with more than one label, all members of each such group: (N,)."""
+    if not len(labels):
+        return np.zeros(0, np.bool_)
+    ids, order, _ = group(digests)
+    ordered = labels[order]
+    starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
+    lowest = np.minimum.reduceat(ordered, starts)
+    highest = np.maximum.reduceat(ordered, starts)
+    return np.asarray((lowest != highest)[ids], np.bool_)
+
+
+def contained(digests: Digests, others: Digests) -> NDArray[np.bool_]:
+    """Which of `digests` occur among `others`: (N,) bool."""
+    ids, _, groups = group(np.concatenate([digests, others]))
+    known = np.zeros(groups, np.bool_)
+    known[ids[len(digests) :]] = True
+    return known[ids[: len(digests)]]
+
+
+def official_exam(
+    digests: Digests, labels: NDArray[np.uint8], official: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """The rows of a source's own test part, without conflicts among themselves: (N,) bool."""
+    chosen = official.copy()
+    chosen[official] = ~conflicting(digests[official], labels[official])
+    return chosen
+
+
+def share_exam(
+    digests: Digests, labels: NDArray[np.uint8], official: NDArray[np.bool_], fraction: float
+) -> NDArray[np.bool_]:
+    """The rows whose digest falls into the exam share: (N,) bool."""
+    chosen = ~official & (share_of(digests, 0) < fraction)
+    chosen[~official] &= ~conflicting(digests[~official], labels[~official])
+    return chosen
+
+
+def assign(
+    digests: Digests,
+    labels: NDArray[np.uint8],
+    *,
+    official: NDArray[np.bool_],
+    official_is_exam: bool,
+    origin: NDArray[np.bool_],
+    exam_digests: Digests,
+    validation_fraction: float,
+) -> Assignment:
+    """The side of every row, given the exam.
+
+    Args:
+        digests: (N, 16) uint8.
+        labels: (N,) uint8.
+        official: (N,) bool, rows of a source's own test part.
+        official_is_exam: whether those rows are this model's exam.
+        origin: (N,) bool, rows of the parts from which the exam was cut: there, an exam row is
+            where it belongs; anywhere else it is an overlap.
+        exam_digests: (E, 16) uint8.
+        validation_fraction: the share of training rows kept for validation.
+    """
+    learnable = ~official
+    in_exam = contained(digests, exam_digests)
+    overlap = learnable & in_exam & ~origin
+    own = learnable & in_exam & origin
+    conflict = np.zeros(len(digests), np.bool_)
+    open_rows = learnable & ~in_exam
+    conflict[open_rows] = conflicting(digests[open_rows], labels[open_rows])
+    if official_is_exam:
+        conflict |= official & ~official_exam(digests, labels, official)
+
+    sides = np.full(len(digests), Side.TRAIN, np.uint8)
+    sides[share_of(digests, 1) < validation_fraction] = Side.VALIDATION
+    sides[official] = Side.EXAM if official_is_exam else Side.SET_ASIDE
+    sides[own] = Side.EXAM
+    sides[overlap | conflict] = Side.REJECTED
+    return Assignment(sides, conflict, overlap)
