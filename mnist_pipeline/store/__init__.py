@@ -1,0 +1,1 @@
+"""Everything durable: objects, versions, channels, memos."""

@@ -1,0 +1,87 @@
+"""The manifest: everything about a version, and the one object whose existence makes it visible."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mnist_pipeline.errors import IntegrityError
+from mnist_pipeline.refs import Ref, readable_json
+
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A published version.
+
+    Attributes:
+        name, version: `digits`, 3.
+        created: UTC, ISO 8601.
+        run: the run that made it.
+        run_key: sha256 over data, exam, configuration and code: what made it what it is.
+        verdict: `status` (promote, hold, block), `reasons`, `against` (the champion's version).
+        metrics: the small ones: accuracy, log_loss, ece, n.
+        contract: the contract's fingerprint.
+        dataset, exam: digests.
+        config: the resolved configuration, whole.
+        code: digest of the package's source.
+        environment: what the numbers were computed with.
+        files: the version's files by name.
+    """
+
+    name: str
+    version: int
+    created: str
+    run: str
+    run_key: str
+    verdict: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    contract: str
+    dataset: str
+    exam: str | None
+    config: Mapping[str, Any]
+    code: str
+    environment: Mapping[str, str]
+    files: Mapping[str, Ref]
+
+    def to_bytes(self) -> bytes:
+        return readable_json({"format": FORMAT, **dataclasses.asdict(self)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, key: str) -> Manifest:
+        """The manifest in the bytes of the object `key`.
+
+        Raises:
+            IntegrityError: it is damaged, or of a format this program does not know.
+        """
+        try:
+            fields = json.loads(data)
+            if fields.pop("format") != FORMAT:
+                raise ValueError("unknown format")
+            files = {name: Ref.from_json(ref) for name, ref in fields.pop("files").items()}
+            return cls(**fields, files=files)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(
+                "a manifest is damaged",
+                key=key,
+                cause=str(error),
+                remedy="restore this object from a backup, or use another version",
+            ) from None
+
+
+def environment() -> dict[str, str]:
+    """What numeric results depend on beside code and data."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}",
+        "blas_threads": "1",
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

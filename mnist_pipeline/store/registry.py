@@ -1,0 +1,266 @@
+"""The registry: versions of models, which of them is champion, and how that came about.
+
+models/<name>/versions/<n>/   claimed by claim.json, visible from its manifest.json on
+models/<name>/channels/champion/   a series: who was champion, when and why
+models/<name>/runs/   a series: the finished runs
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.refs import readable_json
+from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.series import Entry, Series
+
+CHAMPION = "champion"
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionInfo:
+    """One row of `models list`.
+
+    Attributes:
+        status: `promoted` (is or was champion), `held` or `blocked`.
+        channels: the channels that point at it now.
+    """
+
+    name: str
+    version: int
+    created: str
+    accuracy: float | None
+    status: str
+    channels: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Registry:
+    """The models in a store."""
+
+    store: Store
+
+    def names(self) -> list[str]:
+        """Every model name."""
+        return list(self.store.children("models"))
+
+    def champions(self, name: str) -> Series:
+        """The series of a name's champions."""
+        return Series(self.store, f"models/{name}/channels/{CHAMPION}")
+
+    def runs(self, name: str) -> Series:
+        """The series of a name's finished runs."""
+        return Series(self.store, f"models/{name}/runs")
+
+    def claim(self, name: str, run: str, run_key: str) -> int:
+        """A version number that nobody else has; visible only once its manifest is written."""
+        owner = {"run": run, "run_key": run_key, "host": socket.gethostname(), "pid": os.getpid()}
+        number = max(self._claimed(name), default=0) + 1
+        while not self.store.put_if_absent(
+            f"{self.prefix(name, number)}/claim.json", readable_json(owner)
+        ):
+            number += 1
+        return number
+
+    def prefix(self, name: str, version: int) -> str:
+        """Where the files of a version lie."""
+        return f"models/{name}/versions/{version}"
+
+    def publish(self, manifest: Manifest) -> None:
+        """Makes a version visible; its files are in the store already."""
+        key = f"{self.prefix(manifest.name, manifest.version)}/manifest.json"
+        self.store.put_if_absent(key, manifest.to_bytes())
+
+    def abandoned(self, name: str, run_key: str) -> Manifest | None:
+        """The version of a run with this key that was killed right after publishing it, if any.
+
+        Only where its process is known to be dead, and no finished run speaks of it.
+        """
+        for number in sorted(self._claimed(name), reverse=True)[:3]:
+            try:
+                claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
+                manifest = self.manifest(name, number)
+            except (ObjectMissingError, ConfigError, ValueError):
+                continue
+            if manifest.run_key != run_key or not _dead(claim):
+                continue
+            if all(entry.value.get("version") != number for entry in self.runs(name).history()):
+                return manifest
+        return None
+
+    def manifest(self, name: str, version: int) -> Manifest:
+        """The manifest of a version.
+
+        Raises:
+            ConfigError: there is no such version.
+            IntegrityError: it is damaged.
+        """
+        key = f"{self.prefix(name, version)}/manifest.json"
+        try:
+            return Manifest.from_bytes(self.store.get(key), key)
+        except ObjectMissingError:
+            raise ConfigError(
+                f"there is no version {name}@{version}",
+                remedy="`mnist-pipeline models list` shows what there is",
+            ) from None
+
+    def champion(self, name: str) -> Entry | None:
+        """The newest entry of a name's champion series, or None."""
+        return self.champions(name).latest()
+
+    def find(self, reference: str) -> Manifest:
+        """The version that `name@version`, `name@champion` or `name` means.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        name, version = parse_reference(reference)
+        names = self.names()
+        if name not in names:
+            raise ConfigError(
+                f"there is no model called {name!r}",
+                workspace=self.store.url,
+                remedy=did_you_mean(name, names) if names else "train one: `mnist-pipeline train`",
+            )
+        if version is not None:
+            return self.manifest(name, version)
+        champion = self.champion(name)
+        if champion is None:
+            raise ConfigError(
+                f"{name!r} has no champion yet",
+                remedy=f"promote a version: `mnist-pipeline models promote {name}@N --reason …`",
+            )
+        return self.manifest(name, champion.value["version"])
+
+    def versions(self, name: str) -> list[VersionInfo]:
+        """Every visible version of a name, oldest first."""
+        history = self.champions(name).history()
+        promoted = {entry.value["version"] for entry in history}
+        current = history[-1].value["version"] if history else None
+        rows = []
+        for number in self._claimed(name):
+            if not self.store.exists(f"{self.prefix(name, number)}/manifest.json"):
+                continue
+            manifest = self.manifest(name, number)
+            blocked = manifest.verdict["status"] == "block"
+            status = "promoted" if number in promoted else "blocked" if blocked else "held"
+            channels = (CHAMPION,) if number == current else ()
+            accuracy = manifest.metrics.get("accuracy")
+            rows.append(VersionInfo(name, number, manifest.created, accuracy, status, channels))
+        return rows
+
+    def promote(
+        self, name: str, version: int, reason: str, *, after: Entry | None, by_hand: bool = False
+    ) -> Entry | None:
+        """Makes a version champion, unless the champion is no longer the one seen (`after`)."""
+        value = {
+            "version": version,
+            "since": now(),
+            "reason": reason,
+            "by": user() if by_hand else "gate",
+        }
+        return self.champions(name).append(value, after=after)
+
+    def before_champion(self, name: str) -> int:
+        """The version that was champion before the present one, rollbacks undone.
+
+        Raises:
+            ConfigError: there was none.
+        """
+        before = _reign_before(self.champions(name).history())
+        if before is None:
+            raise ConfigError(
+                f"there is no champion of {name!r} to go back to",
+                remedy="`mnist-pipeline models list` shows the versions there are",
+            )
+        return before
+
+    def rollback(self, name: str, reason: str) -> Entry:
+        """Makes the champion before the present one champion again.
+
+        Raises:
+            ConfigError: there was none before.
+        """
+        while True:
+            seen = self.champion(name)
+            value = {
+                "version": self.before_champion(name),
+                "since": now(),
+                "reason": reason,
+                "by": user(),
+                "rollback": True,
+            }
+            entry = self.champions(name).append(value, after=seen)
+            if entry:
+                return entry
+
+    def record_run(self, name: str, outcome: Mapping[str, Any]) -> Entry:
+        """Appends a finished run to its series."""
+        series = self.runs(name)
+        while True:
+            entry = series.append(dict(outcome), after=series.latest())
+            if entry:
+                return entry
+
+    def _claimed(self, name: str) -> list[int]:
+        names = self.store.children(f"models/{name}/versions")
+        return sorted(int(number) for number in names if number.isdigit())
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """`digits@3` as (digits, 3); `digits@champion` and `digits` as (digits, None).
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    match = re.fullmatch(r"([a-z0-9][a-z0-9_-]*)(?:@(champion|[0-9]+))?", reference)
+    if not match:
+        raise ConfigError(
+            f"{reference!r} is not a model reference", remedy="write name@version or name@champion"
+        )
+    name, version = match.groups()
+    return name, int(version) if version and version != CHAMPION else None
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def user() -> str:
+    """Who is at the keyboard, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _reign_before(history: list[Entry]) -> int | None:
+    """The version below the present champion, rollbacks taken off like plates from a stack."""
+    stack: list[int] = []
+    for entry in history:
+        if entry.value.get("rollback"):
+            stack.pop()
+        elif not stack or stack[-1] != entry.value["version"]:
+            stack.append(entry.value["version"])
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _dead(claim: Mapping[str, Any]) -> bool:
+    """Whether the process that made a claim is known to be gone."""
+    if claim.get("host") != socket.gethostname() or not Path("/proc/self").exists():
+        return False
+    return not Path(f"/proc/{claim['pid']}").exists()
