@@ -1,0 +1,160 @@
+"""Where a configuration comes from: presets, TOML files, `--set`, flags, merged into one.
+
+Precedence, lowest first: preset, file, `--set key=value`, flags. Every key is checked; an unknown
+one is an error that names the nearest valid ones.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mnist_pipeline.config import Config
+from mnist_pipeline.errors import ConfigError, did_you_mean
+
+Layer = Mapping[str, Any]
+DEFAULT_PRESET = "fast"
+
+
+def presets() -> dict[str, str]:
+    """The names of the presets, each with the first line of its file as description."""
+    folder = files("mnist_pipeline") / "presets"
+    found = {}
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.endswith(".toml"):
+            first = entry.read_text(encoding="utf-8").partition("\n")[0]
+            found[entry.name.removesuffix(".toml")] = first.lstrip("# ")
+    return found
+
+
+def load_preset(name: str) -> Layer:
+    """The layer of a preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in presets():
+        raise ConfigError(
+            f"there is no preset called {name!r}", remedy=did_you_mean(name, presets())
+        )
+    text = (files("mnist_pipeline") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def load_file(path: Path) -> Layer:
+    """The layer of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read or is not TOML; with line and column.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            "the configuration file cannot be read",
+            file=str(path),
+            cause=error.strerror,
+            remedy="check the path given with --config",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            "the configuration file is not valid TOML",
+            file=str(path),
+            cause=str(error),
+            remedy="mend the line named above",
+        ) from None
+
+
+def parse_setting(text: str) -> Layer:
+    """The layer of one `--set section.key=value`; the value is TOML, or a bare word as a string.
+
+    Raises:
+        ConfigError: there is no `=`, or no key before it.
+    """
+    key, separator, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in parts):
+        raise ConfigError(
+            f"--set {text!r} is not of the form key=value",
+            remedy="for example: --set train.learning_rate=0.001 --set 'model.hidden=[512, 256]'",
+        )
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    layer: dict[str, Any] = {parts[-1]: parsed}
+    for part in reversed(parts[:-1]):
+        layer = {part: layer}
+    return layer
+
+
+def resolve(layers: Sequence[Layer]) -> Config:
+    """One configuration from layers, lowest precedence first.
+
+    Where a layer names another `kind`, the options that lower layers gave to the former plugin go.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest are named) or a value is wrong.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def to_toml(value: Mapping[str, Any]) -> str:
+    """A two-level mapping as TOML: plain keys first, then one table a section."""
+    plain = [f"{k} = {json.dumps(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
+    tables = [
+        "\n".join([f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())])
+        for name, table in value.items()
+        if isinstance(table, Mapping)
+    ]
+    return "\n\n".join(["\n".join(plain), *tables]) + "\n"
+
+
+def _merge(below: Layer, above: Layer) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        if isinstance(lower, Mapping) and isinstance(value, Mapping):
+            replaced = "kind" in value and value["kind"] != lower.get("kind")
+            merged[key] = dict(value) if replaced else _merge(lower, value)
+            # One length of training replaces the other.
+            for one, other in (("epochs", "iterations"), ("iterations", "epochs")):
+                if key == "train" and one in value and other not in value:
+                    merged[key].pop(other, None)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = ".".join(path) or "the configuration"
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        section: Any = Config.model_fields[path[0]].annotation if path[1:] else Config
+        valid = getattr(section, "model_fields", None) or [f.name for f in fields(section)]
+        return ConfigError(f"unknown key {key!r}", remedy=did_you_mean(path[-1], valid))
+    if first["type"] in ("model_type", "model_attributes_type"):
+        return ConfigError(
+            f"{key!r} is a section, not a value", remedy=f"write [{key}] and its keys"
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"{key} = {first['input']!r} is not valid" if path[1:] or path == ["name"] else message,
+        cause=message,
+        remedy="`mnist-pipeline train --show-config` prints every key",
+    )

@@ -1,0 +1,96 @@
+"""The pipeline without an orchestrator: the stages one after the other, in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mnist_pipeline import plugins
+from mnist_pipeline.stages.evaluate import evaluate
+from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.judge import gates_of
+from mnist_pipeline.stages.normalize import normalize
+from mnist_pipeline.stages.publish import Outcome, publish, unchanged
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.train import train
+from mnist_pipeline.stages.validate import Snapshot, validate
+
+
+def check_plugins(run: Run) -> None:
+    """Builds every plugin the configuration names, so that a mistake shows before any work.
+
+    Raises:
+        ConfigError: one does not exist, or an option of it is wrong.
+    """
+    config = run.config
+    plugins.build("normalizer", config.normalize.kind, config.normalize.options())
+    plugins.build("model", config.model.kind, config.model.options())
+    gates_of(config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a training tells its caller.
+
+    Attributes:
+        model: the model's name.
+        outcome: status, reasons, version, metrics.
+        dataset: counts and digest of the snapshot.
+        judged_on_exam: False with `--no-exam`.
+        report: where the report lies: a path, or a URL where the workspace is one.
+        seconds: wall-clock seconds by stage.
+    """
+
+    model: str
+    outcome: Outcome
+    dataset: dict[str, Any]
+    judged_on_exam: bool
+    report: str
+    seconds: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of `mnist-pipeline train --json`."""
+        return {
+            "status": self.outcome.status,
+            "reasons": list(self.outcome.reasons),
+            "model": self.model,
+            "version": self.outcome.version,
+            "metrics": self.outcome.metrics,
+            "dataset": self.dataset,
+            "report": self.report,
+            "seconds": self.seconds,
+        }
+
+
+def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
+    """The result of a finished run."""
+    store = run.store
+    report = f"{store.url.rstrip('/')}/{outcome.report}"
+    if store.root is not None:
+        report = str(store.root / outcome.report)
+    return Result(
+        run.config.name,
+        outcome,
+        snapshot.summary(),
+        snapshot.exam is not None,
+        report,
+        dict(run.seconds),
+    )
+
+
+def run_pipeline(run: Run) -> Result:
+    """Everything from sources to verdict; what is remembered is not done again.
+
+    Raises:
+        PipelineError: the run cannot go on; nothing published was touched.
+    """
+    check_plugins(run)
+    parts = [ingest(run, source) for source in inputs_of(run.config.data.sources, run.store)]
+    snapshot = validate(run, parts)
+    if outcome := unchanged(run, snapshot):
+        return result_of(run, snapshot, outcome)
+    normalizer = normalize(run, snapshot)
+    trained = train(run, snapshot, normalizer)
+    evaluated = evaluate(run, snapshot, trained)
+    outcome = publish(run, snapshot, trained, evaluated)
+    return result_of(run, snapshot, outcome)

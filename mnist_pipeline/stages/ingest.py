@@ -1,0 +1,227 @@
+"""Ingest: one input of a source becomes one validated Parquet part, once, ever."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mnist_pipeline import plugins
+from mnist_pipeline.contract.facts import row_digests
+from mnist_pipeline.contract.quarantine import count_reasons, places_of, quarantine_table
+from mnist_pipeline.contract.records import PartInput, Records, Reject, Role
+from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.contract.validate import Judge
+from mnist_pipeline.data.parquet import CanonicalWriter, Rows, write_table
+from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.refs import Ref, digest_of, readable_json
+from mnist_pipeline.reporting import Step
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.objects import ObjectMissingError, Store
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of a source, with all that its part's key depends on.
+
+    Attributes:
+        plugin: the source's resolved name, e.g. `csv.v1`.
+        options: the options that change what is read (not where it lies).
+        part: the input itself.
+    """
+
+    plugin: str
+    options: Mapping[str, Any]
+    part: PartInput
+
+    def key(self, contract: ImageContract) -> str:
+        """The part key: a sha256 over source bytes, plugin, options and contract."""
+        return digest_of(
+            {
+                "bytes": self.part.identity(),
+                "plugin": self.plugin,
+                "options": dict(self.options),
+                "contract": contract.fingerprint,
+            }
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """An ingested input.
+
+    Attributes:
+        key: its part key.
+        name: the input's name, for people.
+        role: `train` or `exam`.
+        rows: how many rows the input had: accepted + rejected.
+        rejected: how many were rejected, by reason.
+        places: the first rejected rows.
+        data: the canonical Parquet file of accepted rows.
+        quarantine: the rejected rows, if there are any.
+    """
+
+    key: str
+    name: str
+    role: Role
+    rows: int
+    rejected: Mapping[str, int]
+    places: list[dict[str, Any]]
+    data: Ref
+    quarantine: Ref | None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """`csv:landing/*.csv,labelled=false` as a source's name and its options.
+
+    What stands before the first `key=value` is the plugin's first option (a path).
+
+    Raises:
+        ConfigError: no such source, or it takes no path.
+    """
+    name, _, rest = spec.partition(":")
+    known = {info.base_name for info in plugins.available("source")}
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.v[0-9]+)?", name):
+        raise ConfigError(
+            f"{spec!r} is not a source",
+            remedy=f"say what it is: {', '.join(f'{kind}:{spec}' for kind in ('csv', 'parquet'))}",
+        )
+    if name.partition(".v")[0] not in known:
+        raise ConfigError(f"there is no source called {name!r}", remedy=did_you_mean(name, known))
+    options: dict[str, Any] = {}
+    pieces = re.split(r",(?=[a-z_]+=)", rest) if rest else []
+    if pieces and not re.match(r"[a-z_]+=", pieces[0]):
+        first = dataclasses.fields(plugins.load("source", name))[0]
+        if first.type not in ("str", str):
+            raise ConfigError(
+                f"the source {name!r} takes no path, but was given {pieces[0]!r}",
+                remedy=f"`mnist-pipeline plugins show {name}` lists its options",
+            )
+        options[first.name] = pieces.pop(0)
+    for piece in pieces:
+        key, _, value = piece.partition("=")
+        options[key] = value
+    return plugins.resolve("source", name).name, options
+
+
+def inputs_of(
+    specs: Sequence[str], store: Store, overrides: Mapping[str, Any] | None = None
+) -> list[Input]:
+    """Every input of every source, in the order given.
+
+    Args:
+        specs: what `--source` takes.
+        store: the workspace; downloads are kept there.
+        overrides: options for every source that has them.
+
+    Raises:
+        ConfigError: a spec is wrong. DataError: a named input is not there.
+    """
+    inputs: list[Input] = []
+    for spec in specs:
+        name, options = parse_spec(spec)
+        fields = {field.name: field for field in dataclasses.fields(plugins.load("source", name))}
+        if "cache" in fields and "cache" not in options and store.root is not None:
+            options["cache"] = str(store.root / "downloads")
+        options |= {key: value for key, value in (overrides or {}).items() if key in fields}
+        source = plugins.build("source", name, options)
+        meaning = {
+            field.name: getattr(source, field.name)
+            for field in fields.values()
+            if not field.metadata.get("locates")
+        }
+        inputs += [Input(name, meaning, part) for part in source.parts()]
+    return inputs
+
+
+def ingest(run: Run, source: Input) -> Part:
+    """Parses, judges and stores one input; if that was done before, nothing but a look.
+
+    Raises:
+        DataError: the input as a whole cannot be read.
+    """
+    name = source.part.name
+    with run.timed("ingest", name) as words:
+        key = source.key(run.contract)
+        known = None if run.forced("ingest") else _recall(run.store, key, source.part)
+        part = known or _make(run, key, source.part)
+        rejected = sum(part.rejected.values())
+        words.append(f"{name}: {part.rows:,} rows")
+        if rejected:
+            words.append(f"{rejected:,} rejected")
+        if known:
+            words.append("reused")
+        return part
+
+
+def _recall(store: Store, key: str, source: PartInput) -> Part | None:
+    try:
+        memo = json.loads(store.get(f"parts/{key}/part.json"))
+        data = Ref.from_json(memo["data"])
+        quarantine = Ref.from_json(memo["quarantine"]) if memo["quarantine"] else None
+        rows, rejected, places = memo["rows"], memo["rejected"], memo["places"]
+    except (ObjectMissingError, ValueError, KeyError, TypeError):
+        return None
+    if not all(store.verifies(ref) for ref in (data, quarantine) if ref):
+        return None
+    return Part(key, source.name, source.role, rows, rejected, places, data, quarantine)
+
+
+def _make(run: Run, key: str, source: PartInput) -> Part:
+    rejects: list[Reject] = []
+    with run.store.scratch() as folder:
+        path = folder / "part.parquet"
+        with CanonicalWriter(path, run.contract, labelled=True) as writer:
+            for rows in accepted_rows(source.read(run.contract), run.contract, rejects):
+                writer.write(rows)
+                run.reporter.step(Step(writer.rows + len(rejects), 0, "rows", source.name))
+        quarantine = None
+        if rejects:
+            write_table(folder / "rejected.parquet", quarantine_table(rejects))
+            quarantine = run.store.upload(
+                folder / "rejected.parquet", f"parts/{key}/rejected.parquet", rows=len(rejects)
+            )
+        data = run.store.upload(path, f"parts/{key}/part.parquet", rows=writer.rows)
+    part = Part(
+        key=key,
+        name=source.name,
+        role=source.role,
+        rows=writer.rows + len(rejects),
+        rejected=count_reasons(rejects),
+        places=places_of(rejects),
+        data=data,
+        quarantine=quarantine,
+    )
+    run.store.put(f"parts/{key}/part.json", readable_json(part.to_json()))
+    return part
+
+
+def accepted_rows(
+    blocks: Iterator[Records], contract: ImageContract, rejects: list[Reject]
+) -> Iterator[Rows]:
+    """The rows of a source that the contract accepts, block by block; the others join `rejects`."""
+    judge = Judge(contract)
+    next_id = 0
+    for records in blocks:
+        rejects.extend(records.rejects)
+        if not len(records):
+            continue
+        accepted, turned_away = judge.judge(records)
+        rejects.extend(turned_away)
+        everything = bool(accepted.all())
+        images = records.images if everything else records.images[accepted]
+        places = records.places if everything else records.places[accepted]
+        labels = None
+        if records.labels is not None:
+            labels = records.labels[accepted].astype(np.uint8)
+        ids = np.arange(next_id, next_id + len(images), dtype=np.int64)
+        next_id += len(images)
+        yield Rows(ids, labels, images, row_digests(images), places, records.source)
+    judge.finish()

@@ -1,0 +1,132 @@
+"""Judge: may the candidate become champion? The gates decide, and a few facts of the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from mnist_pipeline import plugins
+from mnist_pipeline.config import Config
+from mnist_pipeline.data.dataset import Index
+from mnist_pipeline.data.split import Side, contained
+from mnist_pipeline.errors import ConfigError, PipelineError, did_you_mean
+from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Gate, combine
+from mnist_pipeline.evaluate.metrics import measure
+from mnist_pipeline.refs import Ref
+from mnist_pipeline.stages.evaluate import questions
+from mnist_pipeline.stages.exam import exam_questions
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.validate import Snapshot
+from mnist_pipeline.store.bundles import read_bundle
+from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.registry import Registry
+from mnist_pipeline.store.series import Entry
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verdict:
+    """What was decided, and against whom.
+
+    Attributes:
+        finding: promote, hold or block, with all reasons.
+        seen: the champion series' latest entry when it was decided; None if there was none.
+        champion: the champion's evaluation on the same exam, where there is one.
+    """
+
+    finding: Finding
+    seen: Entry | None
+    champion: Evaluation | None
+
+
+def gates_of(config: Config) -> list[Gate]:
+    """The gates of a configuration, each with the `[gate]` keys that are its options.
+
+    Raises:
+        ConfigError: a rule is unknown, or a key belongs to none of the rules.
+    """
+    given = config.gate.model_dump(exclude={"rules", "fail_on_hold"})
+    gates: list[Gate] = []
+    used: set[str] = set()
+    for rule in config.gate.rules:
+        fields = {field.name for field in dataclasses.fields(plugins.load("gate", rule))}
+        options = {key: value for key, value in given.items() if key in fields}
+        used |= fields
+        gates.append(plugins.build("gate", rule, options))
+    extra = config.gate.model_extra or {}
+    for key in extra:
+        if key not in used:
+            valid = used | set(type(config.gate).model_fields)
+            raise ConfigError(f"unknown key 'gate.{key}'", remedy=did_you_mean(key, valid))
+    return gates
+
+
+def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
+    """Holds the candidate against the present champion on the exam."""
+    registry = Registry(run.store)
+    seen = registry.champion(run.config.name)
+    champion: Evaluation | None = None
+    findings: list[Finding] = []
+    if seen is not None:
+        try:
+            manifest = registry.manifest(run.config.name, seen.value["version"])
+            champion = _champion_evaluation(run, snapshot, manifest)
+        except PipelineError as error:
+            # A champion that cannot be used must not be replaced unseen: somebody has to look.
+            findings.append(Finding("hold", (f"champion_unusable: {error.headline}",)))
+    if snapshot.exam_changed_to:
+        findings.append(Finding("hold", (_exam_changed(run, snapshot),)))
+    if not findings or champion is not None:
+        case = Case(candidate, champion, _best_accuracy(run, snapshot))
+        findings += [gate.judge(case) for gate in gates_of(run.config)]
+    return Verdict(combine(findings), seen, champion)
+
+
+def _exam_changed(run: Run, snapshot: Snapshot) -> str:
+    name = run.config.name
+    own = snapshot.exam.digest[:12] if snapshot.exam else "none"
+    brought = str(snapshot.exam_changed_to)[:12]
+    return (
+        f"exam_changed: the sources bring test rows of their own ({brought}), but {name!r} is "
+        f"judged on other ones ({own}); train under another --name, or choose the new ones with "
+        f"`mnist-pipeline models exam set {name} {brought} --reason …`"
+    )
+
+
+def _champion_evaluation(run: Run, snapshot: Snapshot, manifest: Manifest) -> Evaluation:
+    bundle = read_bundle(run.store, manifest)
+    images, labels = questions(run, snapshot)
+    probabilities = bundle.predict(images).probabilities
+    assert snapshot.exam is not None
+    return Evaluation(
+        name=f"{manifest.name}@{manifest.version}",
+        labels=labels,
+        probabilities=probabilities,
+        metrics=measure(labels, probabilities, run.contract.classes),
+        exam_digest=snapshot.exam.digest,
+        exam_rows_trained_on=_exam_rows_in_training(run, snapshot, manifest),
+    )
+
+
+def _exam_rows_in_training(run: Run, snapshot: Snapshot, manifest: Manifest) -> int:
+    """How many questions of the exam the champion has trained on."""
+    assert snapshot.exam is not None
+    if manifest.exam == snapshot.exam.digest:
+        return 0  # its own run kept them out
+    record: dict[str, Any] = json.loads(run.store.get(f"datasets/{manifest.dataset}.json"))
+    with run.store.local(Ref.from_json(record["index"]).key) as path:
+        index = Index.read(path)
+    asked = exam_questions(run, snapshot.exam)
+    return int(contained(asked, index.digest[index.side == Side.TRAIN]).sum())
+
+
+def _best_accuracy(run: Run, snapshot: Snapshot) -> float | None:
+    """The best accuracy that any champion had on this exam."""
+    registry = Registry(run.store)
+    best: float | None = None
+    for entry in registry.champions(run.config.name).history():
+        manifest = registry.manifest(run.config.name, entry.value["version"])
+        accuracy = manifest.metrics.get("accuracy")
+        if snapshot.exam and manifest.exam == snapshot.exam.digest and accuracy is not None:
+            best = max(best or 0.0, accuracy)
+    return best

@@ -1,0 +1,195 @@
+"""Publish: judge the candidate, make it a version, and promote it if the verdict allows."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from mnist_pipeline.config import Config
+from mnist_pipeline.evaluate.gate import Evaluation, Finding
+from mnist_pipeline.refs import Ref, code_digest, digest_of
+from mnist_pipeline.stages.evaluate import evaluation_of
+from mnist_pipeline.stages.judge import Verdict, judge
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.validate import Snapshot
+from mnist_pipeline.stages.version_report import render_report
+from mnist_pipeline.store.bundles import BUNDLE_FILES
+from mnist_pipeline.store.manifest import Manifest, environment
+from mnist_pipeline.store.memo import StageResult
+from mnist_pipeline.store.registry import Registry, now
+
+STATUS = {"promote": "promoted", "hold": "held", "block": "blocked"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        status: `promoted`, `held`, `blocked` or `unchanged`.
+        reasons: `code: sentence` each, the deciding ones first.
+        version: the version it became, or None (`--no-exam`).
+        metrics: accuracy, log_loss, ece, n.
+        report: the key of the report.
+        exit_code: 0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`).
+    """
+
+    status: str
+    reasons: tuple[str, ...]
+    version: int | None
+    metrics: dict[str, Any]
+    report: str
+    exit_code: int
+
+
+def run_key(config: Config, snapshot: Snapshot) -> str:
+    """A sha256 over what a run's result depends on: data, exam, configuration, code."""
+    exam = snapshot.exam.digest if snapshot.exam else None
+    return digest_of(
+        {
+            "dataset": snapshot.digest,
+            "exam": [exam, snapshot.exam_changed_to],
+            "config": config.to_json(),
+            "code": code_digest(),
+        }
+    )
+
+
+def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
+    """The verdict of the last finished run of this name, if nothing has changed since."""
+    if run.force is not None or snapshot.exam is None:
+        return None
+    last = Registry(run.store).runs(run.config.name).latest()
+    if last is None or last.value["run_key"] != run_key(run.config, snapshot):
+        return None
+    value = last.value
+    return Outcome(
+        "unchanged",
+        (f"unchanged: same data, configuration and code as run {value['run']}", *value["reasons"]),
+        value["version"],
+        value["metrics"],
+        value["report"],
+        value["exit_code"],
+    )
+
+
+def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: StageResult) -> Outcome:
+    """Makes the candidate a version with its verdict inside, promotes it if it passed.
+
+    The manifest is written last, so a version is complete or invisible. If the champion moves
+    between judging and promoting, the candidate is judged again.
+    """
+    with run.timed("publish", run.config.name) as words:
+        candidate = evaluation_of(run, snapshot, evaluated)
+        metrics = _summary(candidate)
+        if snapshot.exam is None:
+            finding = Finding("hold", ("no_exam: judged on validation rows, nothing published",))
+            html = render_report(run, snapshot, trained, evaluated, finding)
+            report = run.store.put(run.key("report.html"), html)
+            words.append("nothing published (--no-exam)")
+            return Outcome("held", finding.reasons, None, metrics, report.key, 0)
+        registry = Registry(run.store)
+        verdict = judge(run, snapshot, candidate)
+        manifest = registry.abandoned(run.config.name, run_key(run.config, snapshot))
+        if manifest is None:
+            manifest = _make_version(run, snapshot, trained, evaluated, verdict, metrics)
+        finding = _promote(run, snapshot, candidate, manifest.version, verdict)
+        status = STATUS[finding.status]
+        held = status == "held" and run.config.gate.fail_on_hold
+        outcome = Outcome(
+            status,
+            finding.reasons,
+            manifest.version,
+            metrics,
+            manifest.files["report.html"].key,
+            4 if status == "blocked" or held else 0,
+        )
+        record = {
+            "run": run.id,
+            "run_key": manifest.run_key,
+            "finished": now(),
+            "dataset": snapshot.summary(),
+            "seconds": dict(run.seconds),
+            **dataclasses.asdict(outcome),
+        }
+        registry.record_run(run.config.name, record)
+        words.append(f"{run.config.name}@{manifest.version} {status}")
+        return outcome
+
+
+def _summary(candidate: Evaluation) -> dict[str, Any]:
+    """The `metrics` object of `--json`: only what the data determines."""
+    metrics = candidate.metrics.to_json()
+    keys = ("accuracy", "log_loss", "ece", "n")
+    return {key: metrics[key] for key in keys if metrics[key] is not None}
+
+
+def _make_version(
+    run: Run,
+    snapshot: Snapshot,
+    trained: StageResult,
+    evaluated: StageResult,
+    verdict: Verdict,
+    metrics: dict[str, Any],
+) -> Manifest:
+    registry, name = Registry(run.store), run.config.name
+    key = run_key(run.config, snapshot)
+    version = registry.claim(name, run.id, key)
+    prefix = registry.prefix(name, version)
+    sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
+    sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
+    files: dict[str, Ref] = {
+        file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
+        for file, ref in sources.items()
+    }
+    report = render_report(
+        run,
+        snapshot,
+        trained,
+        evaluated,
+        verdict.finding,
+        version=version,
+        champion=verdict.champion,
+    )
+    files["report.html"] = run.store.put(f"{prefix}/report.html", report)
+    against = verdict.seen.value["version"] if verdict.seen else None
+    manifest = Manifest(
+        name=name,
+        version=version,
+        created=now(),
+        run=run.id,
+        run_key=key,
+        verdict={
+            "status": verdict.finding.status,
+            "reasons": list(verdict.finding.reasons),
+            "against": against,
+        },
+        metrics=metrics,
+        contract=run.contract.fingerprint,
+        dataset=snapshot.digest,
+        exam=snapshot.exam.digest if snapshot.exam else None,
+        config=run.config.to_json(),
+        code=code_digest(),
+        environment=environment(),
+        files=files,
+    )
+    registry.publish(manifest)
+    return manifest
+
+
+def _promote(
+    run: Run, snapshot: Snapshot, candidate: Evaluation, version: int, verdict: Verdict
+) -> Finding:
+    """Moves the champion if the verdict says so; judges again if somebody else moved it."""
+    registry, name = Registry(run.store), run.config.name
+    while verdict.finding.status == "promote":
+        if not run.config.publish.promote:
+            reason = "no_promote: the gate would promote it, but promotion is switched off"
+            return Finding("hold", (reason, *verdict.finding.reasons))
+        if verdict.seen and verdict.seen.value["version"] == version:
+            break  # a killed run came as far as this
+        reason = verdict.finding.reasons[0]
+        if registry.promote(name, version, reason, after=verdict.seen):
+            break
+        verdict = judge(run, snapshot, candidate)
+    return verdict.finding

@@ -1,0 +1,112 @@
+"""What every stage is given, and how a finished stage is remembered."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, get_args
+
+from mnist_pipeline.config import Config
+from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.refs import Ref, readable_json
+from mnist_pipeline.reporting import Reporter, Silent
+from mnist_pipeline.store.memo import StageResult, recall, remember, stage_key
+from mnist_pipeline.store.objects import Store
+
+Stage = Literal["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+Made = tuple[Mapping[str, Ref], Mapping[str, Any], str]
+"""What the body of a stage returns: outputs, facts, and a few words for the terminal."""
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of the pipeline: where it works, on what, and who listens.
+
+    Attributes:
+        store: the workspace.
+        config: the resolved configuration.
+        id: unique, sorts by time.
+        force: the first stage that is done again whatever is remembered, or None.
+        reporter: who is told.
+        seconds: wall-clock seconds by stage, as they finish.
+    """
+
+    store: Store
+    config: Config
+    id: str = dataclasses.field(default_factory=lambda: new_run_id())
+    force: Stage | None = None
+    reporter: Reporter = dataclasses.field(default_factory=Silent)
+    contract: ImageContract = dataclasses.field(default_factory=ImageContract)
+    seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    def key(self, name: str) -> str:
+        """The store key of an object of this run."""
+        return f"runs/{self.id}/{name}"
+
+    def forced(self, stage: Stage) -> bool:
+        """Whether a stage must not use what is remembered."""
+        return self.force is not None and STAGES.index(stage) >= STAGES.index(self.force)
+
+    @contextmanager
+    def timed(self, stage: Stage, what: str) -> Iterator[list[str]]:
+        """Tells the reporter that a stage begins and ends, and notes its seconds.
+
+        Yields:
+            A list: the body appends the words that sum up its result.
+        """
+        self.reporter.begin(stage, what)
+        words: list[str] = []
+        started = time.perf_counter()
+        yield words
+        seconds = time.perf_counter() - started
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
+        reused = words[-1:] == ["reused"]
+        self.reporter.end(stage, ", ".join(words), seconds, reused=reused)
+        record = {"stage": stage, "result": words, "seconds": round(seconds, 3)}
+        self.store.put(self.key(f"stages/{stage}.json"), readable_json(record))
+
+
+def memoized(
+    run: Run,
+    stage: Stage,
+    version: int,
+    *,
+    what: str,
+    inputs: Mapping[str, str],
+    config: Mapping[str, Any],
+    make: Callable[[], Made],
+) -> StageResult:
+    """The result of a stage: remembered if it was made before, else made, stored and remembered.
+
+    Args:
+        run: the run it belongs to.
+        stage: its name, one of `STAGES`.
+        version: raised when its meaning changes.
+        what: a few words for the terminal.
+        inputs: digests of everything that goes in, by role.
+        config: the part of the configuration it depends on.
+        make: does the work; everything it returns is in the store already.
+    """
+    key = stage_key(stage, version, inputs=inputs, config=config)
+    with run.timed(stage, what) as words:
+        if not run.forced(stage) and (known := recall(run.store, key)):
+            words += [str(known.facts.get("summary", "")), "reused"]
+            return known
+        started = time.perf_counter()
+        outputs, facts, summary = make()
+        words.append(summary)
+        seconds = round(time.perf_counter() - started, 3)
+        result = StageResult(key, outputs, {**facts, "summary": summary}, seconds)
+        remember(run.store, stage, result)
+        return result
+
+
+def new_run_id() -> str:
+    """A name for a run: UTC time to the second, and four random bytes against collisions."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"

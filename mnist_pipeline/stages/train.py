@@ -1,0 +1,97 @@
+"""Train: a network from the training rows, made into a bundle."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+from mnist_pipeline import plugins
+from mnist_pipeline.data.dataset import Images, Index, Labels, gather, read_side
+from mnist_pipeline.data.split import Side
+from mnist_pipeline.evaluate.metrics import percent
+from mnist_pipeline.model.bundle import Bundle
+from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.trainer import Progress
+from mnist_pipeline.model.trainer import train as train_network
+from mnist_pipeline.refs import readable_json
+from mnist_pipeline.reporting import Step
+from mnist_pipeline.stages.run import Made, Run, memoized
+from mnist_pipeline.stages.validate import Snapshot
+from mnist_pipeline.store.bundles import bundle_files
+from mnist_pipeline.store.memo import StageResult
+
+
+def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
+    """A trained bundle; outputs are its files by name, and `history.json`.
+
+    Raises:
+        TrainingError: it diverged or passed its deadline; nothing is kept.
+    """
+    section = run.config.model
+    recipe = run.config.train
+    model = plugins.build("model", section.kind, section.options())
+    model_name = plugins.resolve("model", section.kind).name
+
+    def make() -> Made:
+        normalizer = FittedNormalizer.from_json(
+            json.loads(run.store.get(normalized.outputs["normalizer"].key))
+        )
+        images, labels = rows_of(run, snapshot, Side.TRAIN)
+        validation = rows_of(run, snapshot, Side.VALIDATION)
+        result = train_network(
+            model,
+            images,
+            labels,
+            normalizer,
+            recipe,
+            classes=len(run.contract.classes),
+            validation=validation,
+            progress=lambda progress: run.reporter.step(_step(progress)),
+        )
+        bundle = Bundle(run.contract, normalizer, model_name, model, result.parameters)
+        outputs = {
+            name: run.store.put(run.key(f"bundle/{name}"), data)
+            for name, data in bundle_files(bundle).items()
+        }
+        history = readable_json(result.history)
+        outputs["history.json"] = run.store.put(run.key("history.json"), history)
+        last = result.history[-1]
+        accuracy = last["validation_accuracy"]
+        summary = f"{model_name}, {result.steps:,} steps, loss {last['loss']:.4f}" + (
+            f", validation {percent(accuracy)}" if accuracy is not None else ""
+        )
+        return outputs, {"steps": result.steps, "rows": len(images)}, summary
+
+    return memoized(
+        run,
+        "train",
+        1,
+        what=f"{model_name} on {snapshot.sides.get('train', 0):,} rows",
+        inputs={
+            "dataset": snapshot.digest,
+            "normalizer": normalized.outputs["normalizer"].digest,
+        },
+        config={
+            "model": {"kind": model_name, **section.options()},
+            "train": run.config.to_json()["train"],
+        },
+        make=make,
+    )
+
+
+def rows_of(run: Run, snapshot: Snapshot, side: Side) -> tuple[Images, Labels]:
+    """All rows of one side: images (N, pixels) uint8, labels (N,) uint8."""
+    with ExitStack() as files:
+        index = Index.read(files.enter_context(run.store.local(snapshot.index.key)))
+        paths = [files.enter_context(run.store.local(part.key)) for part in snapshot.parts]
+        rows = int((index.side == side).sum())
+        blocks = read_side(paths, index, side, run.contract)
+        return gather(blocks, rows, run.contract.pixels)
+
+
+def _step(progress: Progress) -> Step:
+    accuracy = progress.validation_accuracy
+    note = f"epoch {progress.epoch}, loss {progress.loss:.4f}" + (
+        f", validation {percent(accuracy)}" if accuracy is not None else ""
+    )
+    return Step(progress.step, progress.total_steps, "steps", note)

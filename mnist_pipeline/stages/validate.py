@@ -1,0 +1,250 @@
+"""Validate: the parts of a run become one snapshot, judged as a whole and split.
+
+What spans files is checked here, over digests and labels of all rows, every time: images with two
+labels, overlap with the exam, balance of the classes. The first training under a model name freezes
+its exam here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_pipeline.contract.quarantine import (
+    check_budget,
+    count_reasons,
+    places_of,
+    quarantine_table,
+    rejects_from,
+)
+from mnist_pipeline.contract.records import Reject
+from mnist_pipeline.data import split
+from mnist_pipeline.data.dataset import Index, read_labels
+from mnist_pipeline.data.parquet import bytes_view, read_rows, read_table, write_table
+from mnist_pipeline.data.split import Side
+from mnist_pipeline.errors import DataError
+from mnist_pipeline.refs import Ref, readable_json, sha256
+from mnist_pipeline.stages.exam import ExamChoice, choose_exam
+from mnist_pipeline.stages.ingest import Part
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.exams import Exam, freeze_exam
+
+SIDES = {side: side.name.lower() for side in Side if side != Side.REJECTED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A data set, frozen: which rows of which parts are used for what.
+
+    Attributes:
+        digest: sha256 of its record, and its name in the workspace.
+        parts: the canonical files, in order.
+        index: the side of every row.
+        exam: what the model is judged on; None where validation rows are all there is.
+        exam_changed_to: the digest of another official exam that the sources brought, or None.
+        rows: all rows there were: accepted + rejected.
+        rejected: how many were rejected, by reason.
+        places: the first rejected rows.
+        sides: how many rows each side has.
+        classes: how many rows of each class, by side.
+    """
+
+    digest: str
+    parts: Sequence[Ref]
+    index: Ref
+    exam: Exam | None
+    exam_changed_to: str | None
+    rows: int
+    rejected: Mapping[str, int]
+    places: Sequence[Mapping[str, Any]]
+    sides: Mapping[str, int]
+    classes: Mapping[str, Sequence[int]]
+
+    def summary(self) -> dict[str, Any]:
+        """The `dataset` object of `--json`."""
+        return {
+            "rows": self.rows,
+            "accepted": self.rows - sum(self.rejected.values()),
+            "rejected": dict(self.rejected),
+            "sides": dict(self.sides),
+            "digest": self.digest,
+        }
+
+
+def validate(run: Run, parts: Sequence[Part]) -> Snapshot:
+    """Checks the parts as a whole, splits them and writes the snapshot.
+
+    Raises:
+        DataError: more rows were rejected than the budget allows, or a class is missing.
+    """
+    with run.timed("validate", f"{len(parts)} part" + "s" * (len(parts) != 1)) as words:
+        limit = run.config.data.max_reject_fraction
+        rejects = _rejects_of_parts(run, parts)
+        for part in parts:
+            try:
+                check_budget(part.name, part.rows, part.rejected, limit, part.places)
+            except DataError:
+                _write_quarantine(run, rejects)
+                raise
+        index, official = _read_index(run, parts)
+        while True:
+            choice = choose_exam(run, parts, index, official)
+            assignment = _assign(run, index, official, choice)
+            judged = dataclasses.replace(index, side=assignment.sides)
+            _check_classes(run, judged)
+            if choice.exam is None or choice.frozen:
+                break
+            if freeze_exam(run.store, run.config.name, choice.exam).digest == choice.exam.digest:
+                break
+        rejects += _rejects_across(run, parts, judged, assignment)
+        _write_quarantine(run, rejects)
+        rows = sum(part.rows for part in parts)
+        # Exam questions that a file brings are kept out, but they are no fault of the file.
+        faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
+        check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
+        snapshot = _write_snapshot(run, parts, judged, choice, rejects)
+        words.append(", ".join(f"{count:,} {side}" for side, count in snapshot.sides.items()))
+        return snapshot
+
+
+def _read_index(run: Run, parts: Sequence[Part]) -> tuple[Index, NDArray[np.bool_]]:
+    """All rows, not yet assigned, and which of them belong to a source's own test part."""
+    columns: list[tuple[Any, ...]] = []
+    for number, part in enumerate(parts):
+        with run.store.local(part.data.key) as path:
+            labels, digests = read_labels(path, run.contract)
+        count = len(labels)
+        owner = np.full(count, number, np.int32)
+        official = np.full(count, part.role == "exam")
+        columns.append((owner, np.arange(count, dtype=np.int64), labels, digests, official))
+    owner, row_id, labels, digests, official = map(np.concatenate, zip(*columns, strict=True))
+    return Index(owner, row_id, labels, digests, np.zeros(len(labels), np.uint8)), official
+
+
+def _assign(
+    run: Run, index: Index, official: NDArray[np.bool_], choice: ExamChoice
+) -> split.Assignment:
+    return split.assign(
+        index.digest,
+        index.label,
+        official=official,
+        official_is_exam=choice.official_counts,
+        origin=choice.origin,
+        exam_digests=choice.questions,
+        validation_fraction=run.config.data.validation_fraction,
+    )
+
+
+def _check_classes(run: Run, index: Index) -> None:
+    """Every class must have its share of the training rows, or nothing is learnt of it.
+
+    Raises:
+        DataError: one has not.
+    """
+    training = index.label[index.side == Side.TRAIN]
+    counts = np.bincount(training, minlength=len(run.contract.classes))
+    least = run.config.data.min_class_share * len(training)
+    for name, count in zip(run.contract.classes, counts, strict=True):
+        if count == 0 or count < least:
+            missing = "is missing from" if count == 0 else "is too rare in"
+            raise DataError(
+                f"the class {name!r} {missing} the training rows",
+                rows=len(training),
+                of_this_class=int(count),
+                at_least=int(np.ceil(max(least, 1))),
+                remedy="add rows of this class, or lower data.min_class_share",
+            )
+
+
+def _rejects_of_parts(run: Run, parts: Sequence[Part]) -> list[Reject]:
+    rejects: list[Reject] = []
+    for part in parts:
+        if part.quarantine:
+            with run.store.local(part.quarantine.key) as path:
+                rejects += rejects_from(read_table(path))
+    return rejects
+
+
+def _rejects_across(
+    run: Run, parts: Sequence[Part], index: Index, assignment: split.Assignment
+) -> list[Reject]:
+    """The rows rejected because of other rows, with the places they came from."""
+    reasons = (
+        ("exam_overlap", assignment.exam_overlap, "an exam question of this model name"),
+        ("conflicting_duplicate", assignment.conflicting, "the same image has another label too"),
+    )
+    rejects: list[Reject] = []
+    for number, part in enumerate(parts):
+        own = index.part == number
+        if not (index.side[own] == Side.REJECTED).any():
+            continue
+        at = 0
+        with run.store.local(part.data.key) as path:
+            columns = ["label", "image", "source", "place"]
+            for batch in read_rows(path, run.contract, columns=columns):
+                images = bytes_view(batch["image"])
+                for reason, mask, words in reasons:
+                    for row in np.flatnonzero(mask[own][at : at + len(batch)]):
+                        source, place = batch["source"][row].as_py(), batch["place"][row].as_py()
+                        detail = f"{words} (label {batch['label'][row]})"
+                        rejects.append(Reject(source, place, reason, detail, images[row].tobytes()))
+                at += len(batch)
+    return rejects
+
+
+def _write_quarantine(run: Run, rejects: Sequence[Reject]) -> None:
+    if not rejects:
+        return
+    with run.store.scratch() as folder:
+        write_table(folder / "rejected.parquet", quarantine_table(rejects))
+        run.store.upload(folder / "rejected.parquet", f"quarantine/{run.id}/rejected.parquet")
+
+
+def _write_snapshot(
+    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, rejects: Sequence[Reject]
+) -> Snapshot:
+    with run.store.scratch() as folder:
+        path = folder / "index.parquet"
+        write_table(path, index.to_table())
+        digest = sha256(path.read_bytes())
+        index_ref = run.store.upload(path, f"datasets/{digest}.index.parquet", rows=len(index))
+    classes = len(run.contract.classes)
+    by_side = {name: index.label[index.side == side] for side, name in SIDES.items()}
+    by_side = {name: labels for name, labels in by_side.items() if len(labels)}
+    counts: dict[str, Any] = {
+        "rows": sum(part.rows for part in parts),
+        "rejected": count_reasons(rejects),
+        "sides": {name: len(labels) for name, labels in by_side.items()},
+        "classes": {
+            name: np.bincount(labels, minlength=classes).tolist()
+            for name, labels in by_side.items()
+        },
+    }
+    record = {
+        "format": 1,
+        "contract": run.contract.to_json(),
+        "parts": [{**part.data.to_json(), "name": part.name, "role": part.role} for part in parts],
+        "split": {
+            "rule": "xxh3-128 of the image: bytes 0-7 exam, 8-15 validation",
+            "validation_fraction": run.config.data.validation_fraction,
+        },
+        "exam": choice.exam.digest if choice.exam else None,
+        "counts": counts,
+        "index": index_ref.to_json(),
+    }
+    data = readable_json(record)
+    digest = sha256(data)
+    run.store.put(f"datasets/{digest}.json", data)
+    return Snapshot(
+        digest=digest,
+        parts=tuple(part.data for part in parts),
+        index=index_ref,
+        exam=choice.exam,
+        exam_changed_to=choice.changed_to,
+        places=places_of(rejects),
+        **counts,
+    )
