@@ -1,0 +1,1 @@
+"""The pipeline wired as Prefect flows; no logic of its own."""

@@ -1,0 +1,106 @@
+"""The training flow: ingest → validate → normalize → train → evaluate → publish.
+
+Run it with `mnist-pipeline train`, `python -m flows.training`, or from a Prefect deployment.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from flows.artifacts import show_data, show_verdict
+from flows.tasks import (
+    evaluate_task,
+    find_inputs_task,
+    ingest_task,
+    normalize_task,
+    publish_task,
+    train_task,
+    validate_task,
+)
+from mnist_pipeline.config import Config
+from mnist_pipeline.pipeline import Result, check_plugins, result_of
+from mnist_pipeline.reporting import Reporter, Silent, Step
+from mnist_pipeline.stages.publish import unchanged
+from mnist_pipeline.stages.run import Run, Stage
+from mnist_pipeline.store.objects import Store
+
+_SILENT = Silent()
+_listener: ContextVar[Reporter] = ContextVar("listener", default=_SILENT)
+
+
+@flow(
+    name="training",
+    flow_run_name="train {config.name}",
+    description="Ingest, validate, normalize, train, evaluate and publish a digit model.",
+    persist_result=False,
+)
+def training_flow(
+    config: Config, workspace: str = "workspace", force: Stage | None = None
+) -> Result:
+    """Train a model, judge it, publish it.
+
+    Args:
+        config: the whole configuration; what is left out has its default.
+        workspace: a folder or a URL.
+        force: redo this stage and what follows, whatever is remembered.
+
+    Raises:
+        PipelineError: the run cannot go on; nothing published was touched.
+    """
+    reporter = RunLog(_listener.get())
+    run = Run(Store.open(workspace), config, force=force, reporter=reporter)
+    check_plugins(run)
+    inputs = find_inputs_task(config.data.sources, run.store)
+    parts = [ingest_task(run, source) for source in inputs]
+    snapshot = validate_task(run, parts)
+    show_data(config.name, snapshot)
+    outcome = unchanged(run, snapshot)
+    if outcome is None:
+        normalizer = normalize_task(run, snapshot)
+        trained = train_task(run, snapshot, normalizer)
+        evaluated = evaluate_task(run, snapshot, trained)
+        outcome = publish_task(run, snapshot, trained, evaluated)
+        show_verdict(run, evaluated, outcome)
+    return result_of(run, snapshot, outcome)
+
+
+class RunLog:
+    """Writes what a run tells into the log of its Prefect run, and passes it on."""
+
+    def __init__(self, listener: Reporter) -> None:
+        self._listener = listener
+
+    def begin(self, stage: str, what: str) -> None:
+        self._listener.begin(stage, what)
+
+    def step(self, step: Step) -> None:
+        self._listener.step(step)
+
+    def end(self, stage: str, result: str, seconds: float, *, reused: bool) -> None:
+        get_run_logger().info("%s: %s (%.2f s)", stage, result, seconds)
+        self._listener.end(stage, result, seconds, reused=reused)
+
+    def note(self, text: str) -> None:
+        get_run_logger().info("%s", text)
+        self._listener.note(text)
+
+
+def run_training_flow(
+    config: Config, workspace: str, *, force: Stage | None, reporter: Reporter
+) -> Result:
+    """Runs the flow in this process, telling `reporter` how it goes."""
+    token = _listener.set(reporter)
+    try:
+        result: Result = training_flow(config, workspace, force)
+        return result
+    finally:
+        _listener.reset(token)
+
+
+if __name__ == "__main__":
+    from mnist_pipeline.cli import main
+
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,0 +1,93 @@
+"""The command line: every command, its errors and its exit codes.
+
+Nothing heavy is imported here: `--help` answers at once. Each command imports what it needs when
+it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mnist_pipeline import __version__
+from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.cli.models import models
+from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.train import train
+from mnist_pipeline.cli.validate import validate
+from mnist_pipeline.errors import ConfigError, PipelineError
+
+INTERRUPTED = 130
+BUG = 1
+
+EPILOG = """\b
+Start here:
+  mnist-pipeline train                      train on drawn digits, no data needed
+  mnist-pipeline train --source mnist       train on MNIST itself
+  mnist-pipeline models list                see what was published
+
+\b
+Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad data,
+4 blocked by the gate, 5 an artifact failed its digest, 6 something outside is missing,
+130 interrupted, 1 a bug in this program.
+"""
+
+
+@click.group(
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="mnist-pipeline")
+@global_options
+def cli() -> None:
+    """Train, judge and publish models that read handwritten digits.
+
+    Every run goes through the same stages: ingest, validate, normalize, train, evaluate, publish.
+    Published versions are complete or invisible, and only a better model becomes champion.
+    """
+
+
+for command in (train, validate, models, plugins):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(as_json="--json" in given, quiet="--quiet" in given)
+    try:
+        code = cli.main(args=given, prog_name="mnist-pipeline", standalone_mode=False, obj=console)
+        return int(code or 0)
+    except PipelineError as error:
+        console.error(error)
+        return error.exit_code
+    except click.UsageError as error:
+        console.error(_explained(error))
+        return ConfigError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        console.error(
+            PipelineError(
+                "interrupted; nothing was published",
+                remedy="run the same command again: it goes on at the first unfinished stage",
+            ),
+            code=INTERRUPTED,
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        console.bug(error)
+        return BUG
+
+
+def entry_point() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def _explained(error: click.UsageError) -> ConfigError:
+    """A usage error of click's in this program's words."""
+    command = error.ctx.command_path if error.ctx else "mnist-pipeline"
+    return ConfigError(error.format_message().rstrip("."), remedy=f"see `{command} --help`")

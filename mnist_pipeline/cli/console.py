@@ -1,0 +1,192 @@
+"""How the command line speaks: one JSON object or text on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mnist_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from mnist_pipeline.reporting import Step
+    from mnist_pipeline.store.objects import Store
+
+DEFAULT_WORKSPACE = "workspace"
+SECONDS_A_STEP = 0.1
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Console:
+    """Where a command's words go.
+
+    Attributes:
+        as_json: one JSON object on stdout.
+        quiet: no progress.
+        workspace: the workspace in use: a folder or a URL.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.workspace = DEFAULT_WORKSPACE
+
+    def store(self) -> Store:
+        """The workspace, opened."""
+        from mnist_pipeline.store.objects import Store
+
+        return Store.open(self.workspace)
+
+    def result(self, data: Mapping[str, Any], text: str | Callable[[], None]) -> None:
+        """The command's answer: `data` with `--json`, else `text` (or what it prints)."""
+        if self.as_json:
+            click.echo(json.dumps(data, ensure_ascii=False))
+        elif callable(text):
+            text()
+        else:
+            click.echo(text)
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """A table on stdout: drawn on a terminal, tab-separated elsewhere."""
+        if not sys.stdout.isatty():
+            for row in (head, *rows):
+                click.echo("\t".join(str(cell) for cell in row))
+            return
+        from rich import box
+        from rich.console import Console as RichConsole
+        from rich.table import Table
+
+        drawn = Table(*head, box=box.SIMPLE_HEAD)
+        for row in rows:
+            drawn.add_row(*(str(cell) for cell in row))
+        RichConsole().print(drawn)
+
+    def error(self, error: PipelineError, *, code: int | None = None) -> None:
+        """An explained error, for people on stderr, for programs on stdout."""
+        if self.as_json:
+            data = error.to_json()
+            if code is not None:
+                data |= {"code": code, "kind": "interrupted"}
+            places = data["facts"].pop("places", None)
+            extra = {"places": places} if places is not None else {}
+            click.echo(json.dumps({"error": data, **extra}, ensure_ascii=False, default=str))
+            return
+        first, *rest = _lines(error)
+        click.secho(f"error: {first}", err=True, fg="red", bold=True)
+        for line in rest:
+            click.echo(line, err=True)
+
+    def bug(self, error: Exception) -> None:
+        """An error nobody explained: ours."""
+        click.echo("".join(traceback.format_exception(error)), err=True)
+        self.error(
+            PipelineError(
+                f"this is a bug in mnist-pipeline: {type(error).__name__}: {error}",
+                remedy="please report it with the lines above; nothing published was changed",
+            )
+        )
+
+
+def _lines(error: PipelineError) -> list[str]:
+    lines = [error.headline]
+    for name, value in error.facts.items():
+        if name == "places":
+            continue
+        label = name.replace("_", " ")
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{count:,} {key}" for key, count in value.items())
+        if isinstance(value, list | tuple):
+            lines.append(f"  {label}:")
+            lines += [f"    {entry}" for entry in value]
+        else:
+            lines.append(f"  {label}: {value}")
+    if error.remedy:
+        lines.append(f"  → {error.remedy}")
+    return lines
+
+
+class TerminalReporter:
+    """Tells a run's stages on stderr: a live bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._live = sys.stderr.isatty() and not quiet
+        self._stage = ""
+        self._last_step = 0.0
+
+    def begin(self, stage: str, what: str) -> None:
+        self._stage = stage
+        self._draw(f"{stage:<10} {what} …")
+
+    def step(self, step: Step) -> None:
+        if not self._live or time.monotonic() - self._last_step < SECONDS_A_STEP:
+            return
+        self._last_step = time.monotonic()
+        if step.total:
+            share = min(step.done / step.total, 1)
+            bar = "━" * round(24 * share) + "╌" * (24 - round(24 * share))
+            self._draw(f"{self._stage:<10} {bar} {share:4.0%}  {step.note}")
+        else:
+            self._draw(f"{self._stage:<10} {step.done:,} {step.unit}  {step.note}")
+
+    def end(self, stage: str, result: str, seconds: float, *, reused: bool) -> None:
+        del reused
+        self._draw("")
+        if not self._quiet:
+            click.echo(f"{stage:<10} {seconds:6.2f} s  {result}", err=True)
+
+    def note(self, text: str) -> None:
+        self._draw("")
+        click.echo(text, err=True)
+
+    def _draw(self, text: str) -> None:
+        if self._live:
+            width = shutil.get_terminal_size().columns
+            sys.stderr.write("\r\x1b[2K" + text[: width - 1])
+            sys.stderr.flush()
+
+
+def global_options(command: F) -> F:
+    """Adds the options that every command takes, before or after its name."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        console = context.ensure_object(Console)
+        if parameter.name == "as_json":
+            console.as_json |= value
+        elif parameter.name == "quiet":
+            console.quiet |= value
+        elif value is not None:
+            console.workspace = value
+
+    @click.option(
+        "--workspace",
+        metavar="DIR|URL",
+        envvar="MNIST_PIPELINE_WORKSPACE",
+        expose_value=False,
+        callback=remember,
+        help=f"Where everything is kept; default ./{DEFAULT_WORKSPACE}.",
+    )
+    @click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="One JSON object on stdout, everything else on stderr.",
+    )
+    @click.option(
+        "--quiet", is_flag=True, expose_value=False, callback=remember, help="No progress."
+    )
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return command(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]

@@ -1,0 +1,198 @@
+"""`mnist-pipeline models`: what was published, and which version is champion."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.errors import ConfigError
+
+
+@click.group()
+@global_options
+def models() -> None:
+    """List, show, verify, promote and roll back published versions."""
+
+
+@models.command("list")
+@click.argument("name", required=False)
+@global_options
+@click.pass_obj
+def list_models(console: Console, name: str | None) -> None:
+    """Every version of every model (or of NAME), oldest first."""
+    from mnist_pipeline.store.registry import Registry
+
+    registry = Registry(console.store())
+    names = [name] if name else registry.names()
+    if name and name not in registry.names():
+        registry.find(name)  # explains
+    rows = [info for each in names for info in registry.versions(each)]
+
+    def show() -> None:
+        if not rows:
+            click.echo("no versions yet; `mnist-pipeline train` makes one")
+            return
+        console.table(
+            ["model", "created", "accuracy", "status", "channels"],
+            [
+                (
+                    f"{row.name}@{row.version}",
+                    row.created,
+                    "" if row.accuracy is None else f"{row.accuracy:.2%}",
+                    row.status,
+                    ", ".join(row.channels),
+                )
+                for row in rows
+            ],
+        )
+
+    console.result({"versions": [row.to_json() for row in rows]}, show)
+
+
+@models.command()
+@click.argument("reference", metavar="NAME[@VERSION]")
+@global_options
+@click.pass_obj
+def show(console: Console, reference: str) -> None:
+    """Everything about one version: verdict, metrics, lineage, files, its reign as champion."""
+    from mnist_pipeline.store.registry import Registry
+
+    registry = Registry(console.store())
+    manifest = registry.find(reference)
+    data = json.loads(manifest.to_bytes())
+    history = [
+        {"sequence": entry.sequence, **entry.value}
+        for entry in registry.champions(manifest.name).history()
+        if entry.value["version"] == manifest.version
+    ]
+    data["champion"] = history
+
+    def describe() -> None:
+        click.secho(f"{manifest.name}@{manifest.version}", bold=True)
+        click.echo(f"  created   {manifest.created} by run {manifest.run}")
+        click.echo(f"  verdict   {manifest.verdict['status']}")
+        for reason in manifest.verdict["reasons"]:
+            click.echo(f"            {reason}")
+        for name, value in manifest.metrics.items():
+            click.echo(f"  {name:<9} {value:,}" if name == "n" else f"  {name:<9} {value:.4f}")
+        click.echo(f"  data set  {manifest.dataset}")
+        click.echo(f"  exam      {manifest.exam}")
+        for entry in history:
+            click.echo(f"  champion  since {entry['since']} ({entry['by']}): {entry['reason']}")
+        click.echo(f"  files     {', '.join(manifest.files)}")
+
+    console.result(data, describe)
+
+
+@models.command()
+@click.argument("references", nargs=-1, metavar="[NAME[@VERSION]]…")
+@global_options
+@click.pass_obj
+def verify(console: Console, references: tuple[str, ...]) -> int:
+    """Check digests, contract and golden answers of versions (default: all). Exit code 5 if not."""
+    from mnist_pipeline.store.bundles import why_unusable
+    from mnist_pipeline.store.registry import Registry
+
+    registry = Registry(console.store())
+    if references:
+        manifests = [registry.find(reference) for reference in references]
+    else:
+        manifests = [
+            registry.manifest(name, info.version)
+            for name in registry.names()
+            for info in registry.versions(name)
+        ]
+    checked = [(manifest, why_unusable(console.store(), manifest)) for manifest in manifests]
+    rows = [
+        {
+            "name": manifest.name,
+            "version": manifest.version,
+            "ok": error is None,
+            "error": error.to_json() if error else None,
+        }
+        for manifest, error in checked
+    ]
+
+    def show_rows() -> None:
+        for manifest, error in checked:
+            verdict = "ok" if error is None else f"FAILED: {error}"
+            click.echo(f"{manifest.name}@{manifest.version}: {verdict}")
+
+    console.result({"versions": rows}, show_rows)
+    return max((error.exit_code for _, error in checked if error), default=0)
+
+
+@models.command()
+@click.argument("reference", metavar="NAME@VERSION")
+@click.option("--reason", required=True, help="Why; it is kept for ever.")
+@global_options
+@click.pass_obj
+def promote(console: Console, reference: str, reason: str) -> None:
+    """Make a version champion by hand, whatever the gate said; it is verified first."""
+    from mnist_pipeline.store.bundles import verify_version
+    from mnist_pipeline.store.registry import Registry
+
+    registry = Registry(console.store())
+    manifest = registry.find(reference)
+    verify_version(console.store(), manifest)
+    while True:
+        seen = registry.champion(manifest.name)
+        entry = registry.promote(manifest.name, manifest.version, reason, after=seen, by_hand=True)
+        if entry:
+            break
+    previous = seen.value["version"] if seen else None
+    data = {"model": manifest.name, "version": manifest.version, "previous": previous}
+    console.result(data, f"{manifest.name}@{manifest.version} is champion (before: {previous})")
+
+
+@models.command()
+@click.argument("name")
+@click.option("--reason", default="rolled back by hand", help="Why; it is kept for ever.")
+@global_options
+@click.pass_obj
+def rollback(console: Console, name: str, reason: str) -> None:
+    """Make the champion before the present one champion again; it is verified first."""
+    from mnist_pipeline.store.bundles import verify_version
+    from mnist_pipeline.store.registry import Registry
+
+    registry = Registry(console.store())
+    previous = registry.find(name).version
+    verify_version(console.store(), registry.manifest(name, registry.before_champion(name)))
+    entry = registry.rollback(name, reason)
+    version = entry.value["version"]
+    data = {"model": name, "version": version, "previous": previous}
+    console.result(data, f"{name}@{version} is champion again (before: {previous})")
+
+
+@models.group()
+@global_options
+def exam() -> None:
+    """Which rows a model name is judged on."""
+
+
+@exam.command("set")
+@click.argument("name")
+@click.argument("digest")
+@click.option("--reason", required=True, help="Why; it is kept with the exam.")
+@global_options
+@click.pass_obj
+def set_exam(console: Console, name: str, digest: str, reason: str) -> None:
+    """Judge NAME on another exam from now on: the one whose DIGEST a held run has named."""
+    from mnist_pipeline.store.exams import exam_of, offered_exam
+    from mnist_pipeline.store.exams import set_exam as choose
+    from mnist_pipeline.store.registry import Registry
+
+    store = console.store()
+    if exam_of(store, name) is None:
+        Registry(store).find(name)  # explains
+    offered = offered_exam(store, digest)
+    if offered is None:
+        raise ConfigError(
+            f"there is no exam {digest!r}",
+            remedy="a run that is held for exam_changed names the digest of its test rows",
+        )
+    chosen = choose(store, name, offered, reason)
+    data = {"model": name, "exam": chosen.digest, "rows": chosen.data.rows, "reason": reason}
+    console.result(data, f"{name} is judged on exam {chosen.digest[:12]} from now on")

@@ -1,0 +1,159 @@
+"""`mnist-pipeline train`: from sources to a judged version, through Prefect or without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
+
+if TYPE_CHECKING:
+    from mnist_pipeline.config import Config
+    from mnist_pipeline.pipeline import Result
+    from mnist_pipeline.stages.run import Stage
+
+STAGES = ["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+
+
+@click.command(
+    epilog="""\b
+Sources:
+  synthetic:n=60000,seed=7   digits drawn from strokes; needs nothing
+  mnist                      the four files in $MNIST_DATA_DIR, else downloaded
+  idx:DIR                    a folder of IDX files, plain or gz
+  csv:GLOB                   Kaggle's layout: label,pixel0…pixel783
+  parquet:PATH               a file, folder or glob
+
+\b
+Examples:
+  mnist-pipeline train --source mnist --preset fast
+  mnist-pipeline train --source 'csv:landing/*.csv' --set train.epochs=20 --seed 1
+  mnist-pipeline train --config nightly.toml --fail-on-hold --json
+
+Configuration, lowest precedence first: preset, --config, --set, the other options. Sections:
+[data], [normalize], [model], [train], [gate], [publish]; `mnist-pipeline plugins show mlp` and the
+like describe the keys of a plugin, `--show-config` prints what would be used.
+"""
+)
+@click.option("--source", "sources", multiple=True, metavar="SPEC", help="Where rows come from.")
+@click.option("--preset", metavar="NAME", help="tutorial or fast (default).")
+@click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key, repeatable.")
+@click.option("--seed", type=int, help="Of initialisation, shuffling and dropout.")
+@click.option("--name", help="The model's name in the registry; default digits.")
+@click.option(
+    "--engine",
+    type=click.Choice(["prefect", "plain"]),
+    default="prefect",
+    show_default=True,
+    help="plain: the same stages without Prefect.",
+)
+@click.option("--no-promote", is_flag=True, help="Publish, but move no champion.")
+@click.option("--no-exam", is_flag=True, help="Judge on validation rows, publish nothing.")
+@click.option("--force", type=click.Choice(STAGES), help="Redo this stage and what follows.")
+@click.option("--fail-on-hold", is_flag=True, help="Exit with 4 if the candidate is held.")
+@click.option("--show-config", is_flag=True, help="Print the resolved configuration and stop.")
+@global_options
+@click.pass_obj
+def train(
+    console: Console, /, engine: str, force: Stage | None, show_config: bool, **options: Any
+) -> int:
+    """Train a model, judge it, publish it.
+
+    Without options: the preset `fast` on drawn digits, through a Prefect flow.
+    """
+    from mnist_pipeline.configfile import to_toml
+
+    config = _config(**options)
+    if show_config:
+        console.result(config.to_json(), to_toml(config.to_json()).rstrip())
+        return 0
+    console.store()  # a workspace that cannot be written is told before anything slow begins
+    reporter = TerminalReporter(quiet=console.quiet)
+    if engine == "plain":
+        from mnist_pipeline.pipeline import run_pipeline
+        from mnist_pipeline.stages.run import Run
+
+        result = run_pipeline(Run(console.store(), config, force=force, reporter=reporter))
+    else:
+        quieten_prefect()
+        from flows.training import run_training_flow
+
+        reporter.begin("prefect", "starting")
+        result = run_training_flow(config, console.workspace, force=force, reporter=reporter)
+    console.result(result.to_json(), lambda: _print(result))
+    return result.outcome.exit_code
+
+
+def quieten_prefect() -> None:
+    """Settings for a flow run from a terminal; whatever the user has set counts more."""
+    for name, value in {
+        # Prefect's console log would repeat what the reporter says; the API keeps all of it.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _config(
+    sources: tuple[str, ...],
+    preset: str | None,
+    file: Path | None,
+    settings: tuple[str, ...],
+    seed: int | None,
+    name: str | None,
+    no_promote: bool,
+    no_exam: bool,
+    fail_on_hold: bool,
+) -> Config:
+    from mnist_pipeline.configfile import (
+        DEFAULT_PRESET,
+        load_file,
+        load_preset,
+        parse_setting,
+        resolve,
+    )
+
+    flags: dict[str, dict[str, Any] | str] = {}
+    if name is not None:
+        flags["name"] = name
+    if sources or no_exam:
+        flags["data"] = {"sources": list(sources)} if sources else {}
+        if no_exam:
+            flags["data"] = {**flags["data"], "use_exam": False}  # type: ignore[dict-item]
+    if seed is not None:
+        flags["train"] = {"seed": seed}
+    if no_promote:
+        flags["publish"] = {"promote": False}
+    if fail_on_hold:
+        flags["gate"] = {"fail_on_hold": True}
+    layers = [load_preset(preset or DEFAULT_PRESET)]
+    if file is not None:
+        layers.append(load_file(file))
+    return resolve([*layers, *map(parse_setting, settings), flags])
+
+
+def _print(result: Result) -> None:
+    outcome, metrics = result.outcome, result.outcome.metrics
+    version = f"{result.model}@{outcome.version}" if outcome.version else result.model
+    colour = {"promoted": "green", "blocked": "red", "held": "yellow"}.get(outcome.status)
+    click.echo()
+    click.secho(f"{version}: {outcome.status}", fg=colour, bold=True)
+    for reason in outcome.reasons:
+        click.echo(f"  {reason}")
+    if "accuracy" in metrics:
+        click.echo(
+            f"  reads {metrics['accuracy']:.2%} of {metrics['n']:,} "
+            f"{'exam' if result.judged_on_exam else 'validation'} images correctly"
+        )
+    rejected = result.dataset["rejected"]
+    if rejected:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())
+        click.echo(
+            f"  {sum(rejected.values()):,} of {result.dataset['rows']:,} rows rejected: {counts}"
+        )
+    click.echo(f"report: {result.report}")

@@ -1,0 +1,60 @@
+"""`mnist-pipeline validate`: what ingest would say of some data, without keeping any of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  mnist-pipeline validate csv:train.csv
+  mnist-pipeline validate csv:test.csv --unlabelled --json
+"""
+)
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…")
+@click.option("--unlabelled", is_flag=True, help="The data has no labels.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key, repeatable.")
+@global_options
+@click.pass_obj
+def validate(
+    console: Console, specs: tuple[str, ...], unlabelled: bool, settings: tuple[str, ...]
+) -> int:
+    """Check data against the contract: every row is accepted or explained.
+
+    Exit code 3 if more rows are rejected than `data.max_reject_fraction` allows.
+    """
+    from mnist_pipeline.configfile import parse_setting, resolve
+    from mnist_pipeline.stages.check import check
+
+    config = resolve([*map(parse_setting, settings), {"data": {"sources": list(specs)}}])
+    reporter = TerminalReporter(quiet=console.quiet)
+    findings = check(config, labelled=not unlabelled, reporter=reporter)
+
+    def show() -> None:
+        for place in findings.places:
+            click.echo("{source}:{place}: {reason}: {detail}".format(**place))
+        more = sum(findings.rejected.values()) - len(findings.places)
+        if more > 0:
+            click.echo(f"… and {more:,} more")
+        click.echo(f"{findings.rows:,} rows: {findings.accepted:,} accepted, {_counts(findings)}")
+
+    data = findings.to_json()
+    if findings.error is not None:
+        data["error"] = findings.error.to_json()
+    console.result(data, show)
+    if findings.error is not None and not console.as_json:
+        console.error(findings.error)
+    return findings.error.exit_code if findings.error else 0
+
+
+def _counts(findings: Any) -> str:
+    total = sum(findings.rejected.values())
+    if not total:
+        return "0 rejected"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.rejected.items())
+    return f"{total:,} rejected ({reasons})"
