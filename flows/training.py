@@ -1,12 +1,13 @@
 """The training flow: ingest → validate → normalize → train → evaluate → publish.
 
 Run it with `mnist-pipeline train`, `python -m flows.training`, or from a Prefect deployment.
+
+Annotations are not postponed here: `serve` pickles the flow's function by value, and the names of
+its types would not be found on the other side.
 """
 
-from __future__ import annotations
-
 import sys
-from contextvars import ContextVar
+
 from prefect import flow
 from prefect.logging import get_run_logger
 
@@ -22,13 +23,10 @@ from flows.tasks import (
 )
 from mnist_pipeline.config import Config
 from mnist_pipeline.pipeline import Result, check_plugins, result_of
-from mnist_pipeline.reporting import Reporter, Silent, Step
+from mnist_pipeline.reporting import Reporter, Step, listener, listening
 from mnist_pipeline.stages.publish import unchanged
 from mnist_pipeline.stages.run import Run, Stage
 from mnist_pipeline.store.objects import Store
-
-_SILENT = Silent()
-_listener: ContextVar[Reporter] = ContextVar("listener", default=_SILENT)
 
 
 @flow(
@@ -50,7 +48,7 @@ def training_flow(
     Raises:
         PipelineError: the run cannot go on; nothing published was touched.
     """
-    reporter = RunLog(_listener.get())
+    reporter = RunLog(listener())
     run = Run(Store.open(workspace), config, force=force, reporter=reporter)
     check_plugins(run)
     inputs = find_inputs_task(config.data.sources, run.store)
@@ -92,12 +90,9 @@ def run_training_flow(
     config: Config, workspace: str, *, force: Stage | None, reporter: Reporter
 ) -> Result:
     """Runs the flow in this process, telling `reporter` how it goes."""
-    token = _listener.set(reporter)
-    try:
+    with listening(reporter):
         result: Result = training_flow(config, workspace, force)
         return result
-    finally:
-        _listener.reset(token)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,9 @@ def _one_or_many(value: Any) -> Any:
 class Section(BaseModel):
     """A table of the TOML file; unknown keys are refused, values are checked."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class PluginSection(BaseModel):

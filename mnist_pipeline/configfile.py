@@ -87,8 +87,8 @@ def parse_setting(text: str) -> Layer:
             remedy="for example: --set train.learning_rate=0.001 --set 'model.hidden=[512, 256]'",
         )
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        (parsed,) = tomllib.loads(f"value = {value}").values()
+    except ValueError:  # no TOML, or more than one value
         parsed = value.strip()
     layer: dict[str, Any] = {parts[-1]: parsed}
     for part in reversed(parts[:-1]):
@@ -115,13 +115,22 @@ def resolve(layers: Sequence[Layer]) -> Config:
 
 def to_toml(value: Mapping[str, Any]) -> str:
     """A two-level mapping as TOML: plain keys first, then one table a section."""
-    plain = [f"{k} = {json.dumps(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
+    plain = [f"{k} = {_toml(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
     tables = [
-        "\n".join([f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())])
+        "\n".join([f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in table.items())])
         for name, table in value.items()
         if isinstance(table, Mapping)
     ]
     return "\n\n".join(["\n".join(plain), *tables]) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML: as in JSON, but no surrogate pairs, and DEL must be escaped."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _merge(below: Layer, above: Layer) -> dict[str, Any]:
@@ -148,7 +157,7 @@ def _explain(error: ValidationError) -> ConfigError:
         section: Any = Config.model_fields[path[0]].annotation if path[1:] else Config
         valid = getattr(section, "model_fields", None) or [f.name for f in fields(section)]
         return ConfigError(f"unknown key {key!r}", remedy=did_you_mean(path[-1], valid))
-    if first["type"] in ("model_type", "model_attributes_type"):
+    if first["type"] in ("model_type", "model_attributes_type", "dataclass_type"):
         return ConfigError(
             f"{key!r} is a section, not a value", remedy=f"write [{key}] and its keys"
         )

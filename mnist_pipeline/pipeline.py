@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from mnist_pipeline import plugins
+from mnist_pipeline.reporting import listening
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.ingest import ingest, inputs_of
 from mnist_pipeline.stages.judge import gates_of
@@ -85,6 +86,11 @@ def run_pipeline(run: Run) -> Result:
         PipelineError: the run cannot go on; nothing published was touched.
     """
     check_plugins(run)
+    with listening(run.reporter):
+        return _run_stages(run)
+
+
+def _run_stages(run: Run) -> Result:
     parts = [ingest(run, source) for source in inputs_of(run.config.data.sources, run.store)]
     snapshot = validate(run, parts)
     if outcome := unchanged(run, snapshot):

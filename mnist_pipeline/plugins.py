@@ -33,13 +33,15 @@ SEAMS: dict[str, str] = {
 _VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
 
 
-def option(default: Any, help: str) -> Any:
-    """A dataclass field that is a plugin option: its default and one line of help."""
-    if isinstance(default, list | dict | set):
-        return dataclasses.field(
-            default_factory=lambda: type(default)(default), metadata={"description": help}
-        )
-    return dataclasses.field(default=default, metadata={"description": help})
+def option(default: Any, help: str, *, locates: bool = False) -> Any:
+    """A dataclass field that is a plugin option.
+
+    Args:
+        default: its default; `dataclasses.MISSING` if it has to be given.
+        help: one line about it; forms and `plugins show` print it.
+        locates: it says where data lies, not what is read: part keys leave it out.
+    """
+    return dataclasses.field(default=default, metadata={"description": help, "locates": locates})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ def load(seam: str, name: str) -> type[Any]:
     info = resolve(seam, name)
     try:
         plugin = info.entry_point.load()
-    except Exception as error:  # a stranger's code may raise anything
+    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
         raise OutsideError(
             f"the {seam} {info.name!r} cannot be imported",
             package=f"{info.package} {info.package_version}",
@@ -148,7 +150,8 @@ def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
         if first["type"] == "missing":
             headline = f"the {seam} {name!r} needs the option {place!r}"
         else:
-            headline = f"the {seam} {name!r} cannot take {place} = {value!r}: {first['msg']}"
+            taken = f"{place} = {value!r}" if place else "these options"
+            headline = f"the {seam} {name!r} cannot take {taken}: {first['msg']}"
         raise ConfigError(
             headline, remedy=f"`mnist-pipeline plugins show {name}` lists its options"
         ) from None
@@ -179,5 +182,6 @@ def describe(plugin: type[Any]) -> list[OptionInfo]:
             default = "(required)"
         hint = hints[field.name]
         type_name = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-        rows.append(OptionInfo(field.name, type_name, default, field.metadata.get("description", "")))
+        described = field.metadata.get("description", "")
+        rows.append(OptionInfo(field.name, type_name, default, described))
     return rows

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -45,3 +48,22 @@ class Silent:
     def step(self, step: Step) -> None: ...
     def end(self, stage: str, result: str, seconds: float, *, reused: bool) -> None: ...
     def note(self, text: str) -> None: ...
+
+
+_SILENT = Silent()
+_listener: ContextVar[Reporter] = ContextVar("listener", default=_SILENT)
+
+
+def listener() -> Reporter:
+    """Who listens to runs in this context: nobody, unless `listening` says otherwise."""
+    return _listener.get()
+
+
+@contextmanager
+def listening(reporter: Reporter) -> Iterator[None]:
+    """Inside, `listener()` is `reporter`: how it reaches a flow, whose parameters are data."""
+    token = _listener.set(reporter)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

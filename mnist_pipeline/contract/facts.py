@@ -25,6 +25,8 @@ def row_digests(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         (N, 16) uint8.
     """
     count, width = images.shape
+    if not images.size:  # a view without bytes cannot be cast
+        return np.zeros((count, DIGEST_BYTES), np.uint8)
     raw = memoryview(np.ascontiguousarray(images).data).cast("B")
     digest = xxhash.xxh3_128_digest
     joined = b"".join([digest(raw[at : at + width]) for at in range(0, count * width, width)])
@@ -40,7 +42,7 @@ def facts_frame(records: Records) -> pl.DataFrame:
     facts: dict[str, pl.Series] = {}
     if records.labels is not None:
         labels = pl.Series("label", records.labels, dtype=pl.Int64)
-        if count and records.labels.min() == NO_LABEL:
+        if (records.labels == NO_LABEL).any():
             labels = labels.replace(NO_LABEL, None)
         facts["label"] = labels
     facts["image_bytes"] = pl.Series("image_bytes", np.full(count, width, np.int64))

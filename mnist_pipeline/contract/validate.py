@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.contract.facts import facts_frame
 from mnist_pipeline.contract.records import NO_LABEL, Records, Reject
-from mnist_pipeline.contract.schema import rejected_by_schema
+from mnist_pipeline.contract.schema import canaries, rejected_by_schema
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import IntegrityError
 
@@ -70,9 +70,9 @@ class Judge:
             self._confirm()
 
     def _confirm(self) -> None:
-        if not self._frames:
-            return
-        facts, masks = pl.concat(self._frames), np.concatenate(self._masks)
+        nothing = canaries(self.contract, labelled=True).clear()
+        facts = pl.concat(self._frames or [nothing])
+        masks = np.concatenate(self._masks or [np.zeros(0, np.bool_)])
         disputed = rejected_by_schema(facts, self.contract) != masks
         if disputed.any():
             row = int(np.flatnonzero(disputed)[0])

@@ -10,12 +10,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnist_pipeline.contract.facts import DIGEST_BYTES
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.parquet import bytes_column, bytes_view, read_rows, read_table
 from mnist_pipeline.data.split import Digests, Side
+from mnist_pipeline.errors import IntegrityError
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
+
+INDEX_SCHEMA = pa.schema(
+    {
+        "part": pa.int32(),
+        "row_id": pa.int64(),
+        "label": pa.uint8(),
+        "digest": pa.binary(DIGEST_BYTES),
+        "side": pa.uint8(),
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +52,14 @@ class Index:
         return len(self.label)
 
     def to_table(self) -> pa.Table:
-        return pa.table(
-            {
-                "part": self.part,
-                "row_id": self.row_id,
-                "label": self.label,
-                "digest": bytes_column(self.digest),
-                "side": self.side,
-            }
-        )
+        columns = {
+            "part": self.part,
+            "row_id": self.row_id,
+            "label": self.label,
+            "digest": bytes_column(self.digest),
+            "side": self.side,
+        }
+        return pa.table(columns, schema=INDEX_SCHEMA)
 
     @classmethod
     def read(cls, path: Path) -> Index:
@@ -57,7 +68,7 @@ class Index:
         Raises:
             IntegrityError: the file is damaged.
         """
-        table = read_table(path).combine_chunks()
+        table = read_table(path, INDEX_SCHEMA).combine_chunks()
         columns = {name: table[name] for name in table.column_names}
         digest = columns.pop("digest").combine_chunks()
         arrays = {name: column.to_numpy() for name, column in columns.items()}
@@ -90,6 +101,9 @@ def read_side(
         index: its index.
         side: which rows.
         contract: the contract they were written under.
+
+    Raises:
+        IntegrityError: a file is damaged, or there are more or fewer rows than in the index.
     """
     chosen = index.side == side
     start = 0
@@ -97,8 +111,15 @@ def read_side(
         for images, labels in read_images(path, contract):
             mask = chosen[start : start + len(labels)]
             start += len(labels)
-            if mask.any():
+            if len(mask) == len(labels) and mask.any():
                 yield (images, labels) if mask.all() else (images[mask], labels[mask])
+    if start != len(index):
+        raise IntegrityError(
+            "the parts of a snapshot do not have the rows of its index",
+            expected=len(index),
+            found=start,
+            remedy="run the pipeline with --force ingest: it makes both anew",
+        )
 
 
 def gather(

@@ -91,7 +91,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     if not re.fullmatch(r"[a-z][a-z0-9_]*(\.v[0-9]+)?", name):
         raise ConfigError(
             f"{spec!r} is not a source",
-            remedy=f"say what it is: {', '.join(f'{kind}:{spec}' for kind in ('csv', 'parquet'))}",
+            remedy=f"say what it is: csv:{spec}, parquet:{spec} or idx:{spec}",
         )
     if name.partition(".v")[0] not in known:
         raise ConfigError(f"there is no source called {name!r}", remedy=did_you_mean(name, known))
@@ -129,7 +129,7 @@ def inputs_of(
         name, options = parse_spec(spec)
         fields = {field.name: field for field in dataclasses.fields(plugins.load("source", name))}
         if "cache" in fields and "cache" not in options and store.root is not None:
-            options["cache"] = str(store.root / "downloads")
+            options["cache"] = str(store.root / "downloads" / "mnist")
         options |= {key: value for key, value in (overrides or {}).items() if key in fields}
         source = plugins.build("source", name, options)
         meaning = {
@@ -215,6 +215,8 @@ def accepted_rows(
             continue
         accepted, turned_away = judge.judge(records)
         rejects.extend(turned_away)
+        if not accepted.any():
+            continue
         everything = bool(accepted.all())
         images = records.images if everything else records.images[accepted]
         places = records.places if everything else records.places[accepted]

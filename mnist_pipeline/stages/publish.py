@@ -89,11 +89,16 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
             words.append("nothing published (--no-exam)")
             return Outcome("held", finding.reasons, None, metrics, report.key, 0)
         registry = Registry(run.store)
-        verdict = judge(run, snapshot, candidate)
+        champion = registry.champion(run.config.name)
         manifest = registry.abandoned(run.config.name, run_key(run.config, snapshot))
-        if manifest is None:
-            manifest = _make_version(run, snapshot, trained, evaluated, verdict, metrics)
-        finding = _promote(run, snapshot, candidate, manifest.version, verdict)
+        if manifest and champion and champion.value["version"] == manifest.version:
+            # A killed run came as far as the promotion: its verdict stands.
+            finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
+        else:
+            verdict = judge(run, snapshot, candidate)
+            if manifest is None:
+                manifest = _make_version(run, snapshot, trained, evaluated, verdict, metrics)
+            finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
         held = status == "held" and run.config.gate.fail_on_hold
         outcome = Outcome(
@@ -186,9 +191,7 @@ def _promote(
         if not run.config.publish.promote:
             reason = "no_promote: the gate would promote it, but promotion is switched off"
             return Finding("hold", (reason, *verdict.finding.reasons))
-        if verdict.seen and verdict.seen.value["version"] == version:
-            break  # a killed run came as far as this
-        reason = verdict.finding.reasons[0]
+        reason = "; ".join(verdict.finding.reasons)
         if registry.promote(name, version, reason, after=verdict.seen):
             break
         verdict = judge(run, snapshot, candidate)

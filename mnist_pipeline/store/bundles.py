@@ -181,7 +181,7 @@ def load_model(reference: str = DEFAULT_MODEL, workspace: str | Path | None = No
     Raises:
         PipelineError: there is no such version, or it does not verify.
     """
-    where = workspace or os.environ.get("MNIST_PIPELINE_WORKSPACE", "workspace")
+    where = workspace or os.environ.get("MNIST_PIPELINE_WORKSPACE") or "workspace"
     store = Store.open(where)
     manifest = Registry(store).find(reference)
     return read_bundle(store, manifest)

@@ -102,7 +102,11 @@ def offer_exam(store: Store, exam: Exam) -> None:
 
 
 def offered_exam(store: Store, digest: str) -> Exam | None:
-    """An exam that some source brought, by its digest or the beginning of it."""
+    """An exam that some source brought, by its digest or the beginning of it.
+
+    Raises:
+        IntegrityError: its record is damaged.
+    """
     matches = [
         name
         for name in store.children("exams")
@@ -110,7 +114,14 @@ def offered_exam(store: Store, digest: str) -> Exam | None:
     ]
     if len(matches) != 1:
         return None
-    return Exam.from_json(json.loads(store.get(f"exams/{matches[0]}")))
+    try:
+        return Exam.from_json(json.loads(store.get(f"exams/{matches[0]}")))
+    except (ValueError, KeyError, TypeError):
+        raise IntegrityError(
+            "the record of an exam is damaged",
+            key=f"exams/{matches[0]}",
+            remedy="delete it, and run the training that brought it again",
+        ) from None
 
 
 def set_exam(store: Store, name: str, exam: Exam, reason: str) -> Exam:

@@ -69,7 +69,7 @@ def recall(store: Store, key: str) -> StageResult | None:
         memo = json.loads(store.get(f"stages/{key}.json"))
         outputs = {role: Ref.from_json(ref) for role, ref in memo["outputs"].items()}
         facts, seconds = memo["facts"], memo["seconds"]
-    except (ObjectMissingError, ValueError, KeyError, TypeError):
+    except (ObjectMissingError, ValueError, KeyError, TypeError, AttributeError):
         return None
     if not all(store.verifies(ref) for ref in outputs.values()):
         return None

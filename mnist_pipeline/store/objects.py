@@ -62,7 +62,7 @@ class Store:
 
         Raises:
             ConfigError: a URL of a scheme that is not supported.
-            OutsideError: the folder cannot be made or written.
+            OutsideError: the folder cannot be made or written, or the URL cannot be used as it is.
         """
         text = str(where)
         scheme, separator, _ = text.partition("://")
@@ -76,14 +76,23 @@ class Store:
             )
         if scheme == "memory":
             return cls(MemoryStore(), text)
-        return cls(from_url(text), text)
+        try:
+            return cls(from_url(text), text)
+        except (BaseError, ValueError) as error:
+            raise OutsideError(
+                "the workspace cannot be opened",
+                workspace=text,
+                cause=str(error).partition("\n")[0],
+                remedy="check the URL, and the account and credentials in the environment",
+            ) from None
 
     @classmethod
     def _open_folder(cls, folder: Path, text: str) -> Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             root = folder.resolve()
-            if not os.access(root, os.W_OK | os.X_OK):
+            effective = os.access in os.supports_effective_ids
+            if not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
             return cls(LocalStore(str(root)), text, root)
         except OSError as error:
@@ -128,12 +137,13 @@ class Store:
     def exists(self, key: str) -> bool:
         """Whether there is an object under a key."""
         try:
-            obstore.head(self._backend, key)
-        except (NotFoundError, FileNotFoundError):
-            return False
-        finally:
-            self._called("exists", key)
-        return True
+            with self._explained("look for", key):
+                obstore.head(self._backend, key)
+            found = True
+        except ObjectMissingError:
+            found = False
+        self._called("exists", key)
+        return found
 
     def list(self, prefix: str) -> Sequence[ObjectInfo]:
         """Every object whose key lies under `prefix/`, sorted by key."""
@@ -189,9 +199,9 @@ class Store:
             self._called("get", key)
             yield path
             return
-        with self.scratch() as folder, self._explained("read", key):
+        with self.scratch() as folder:
             path = folder / "object"
-            with path.open("wb") as file:
+            with self._explained("read", key), path.open("wb") as file:
                 for chunk in obstore.get(self._backend, key).stream():
                     file.write(chunk)
             self._called("get", key)
@@ -202,7 +212,7 @@ class Store:
         try:
             with self.local(ref.key) as path:
                 return path.stat().st_size == ref.size and sha256_of_file(path) == ref.digest
-        except ObjectMissingError:
+        except (ObjectMissingError, ValueError):  # obstore's word for a key that cannot be one
             return False
 
     @contextlib.contextmanager
@@ -212,6 +222,17 @@ class Store:
         In a local workspace it lies on the same disk, so that finished files are renamed into
         place; what processes of this host left behind when they were killed is swept away.
         """
+        try:
+            with self._scratch() as folder:
+                yield folder
+        except OSError as error:
+            # Writers of files in the making (pyarrow's too) say in words that the disk is full.
+            if _is_full(error):
+                raise self._outside("write", SCRATCH, error) from error
+            raise
+
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[Path]:
         if self.root is None:
             with tempfile.TemporaryDirectory(prefix="mnist-pipeline-") as folder:
                 yield Path(folder)
@@ -224,11 +245,6 @@ class Store:
             own.mkdir()
         try:
             yield own
-        except OSError as error:
-            # Writers of files in the making (pyarrow's too) say in words that the disk is full.
-            if _is_full(error):
-                raise self._outside("write", SCRATCH, error) from error
-            raise
         finally:
             shutil.rmtree(own, ignore_errors=True)
 

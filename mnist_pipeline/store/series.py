@@ -35,8 +35,9 @@ class Series:
 
     def sequences(self) -> list[int]:
         """The numbers in use, ascending."""
-        stems = [name.removesuffix(".json") for name in self.store.children(self.prefix)]
-        return sorted(int(stem) for stem in stems if stem.isdigit())
+        names = self.store.children(self.prefix)
+        stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
 
     def read(self, sequence: int) -> Entry:
         """The entry with a number.
@@ -46,7 +47,10 @@ class Series:
         """
         data = self.store.get(self._key(sequence))
         try:
-            return Entry(sequence, json.loads(data))
+            value = json.loads(data)
+            if not isinstance(value, dict):
+                raise ValueError("not an object")
+            return Entry(sequence, value)
         except ValueError:
             raise IntegrityError(
                 "an entry of a series is damaged",

@@ -1,0 +1,1 @@
+"""Where rows come from: one plugin a file, each yielding blocks of parsed records."""

@@ -1,0 +1,125 @@
+"""Kills a small training after its n-th store call, for every n; run by test_crash.py.
+
+    python crash_zygote.py IDX_FOLDER SCRATCH_FOLDER [EVERY]
+
+One process imports everything and forks a child for each run, so that a kill costs milliseconds.
+Prints one JSON object: how many kills there were, and what was found wrong after any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_pipeline.configfile import parse_setting, resolve
+from mnist_pipeline.evaluate import report  # noqa: F401 (imported before the forks)
+from mnist_pipeline.pipeline import run_pipeline
+from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.bundles import verify_version
+from mnist_pipeline.store.objects import SCRATCH, Store
+from mnist_pipeline.store.registry import Registry
+
+SETTINGS = ("model.kind=softmax", "train.epochs=2", "train.learning_rate=0.01")
+WEAK = ("train.epochs=1", "train.learning_rate=1e-6")
+
+
+def train(source: str, workspace: Path, *settings: str) -> str:
+    layers = [parse_setting(setting) for setting in (*SETTINGS, *settings)]
+    config = resolve([*layers, {"data": {"sources": [source]}}])
+    return run_pipeline(Run(Store.open(workspace), config)).outcome.status
+
+
+def train_until(call: int, source: str, workspace: Path) -> str:
+    """A training that kills itself right after its `call`-th store call."""
+    calls = 0
+
+    def count(_store: Store, _operation: str, _key: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Store._called = count  # type: ignore[method-assign]
+    return train(source, workspace)
+
+
+def forked(work: Callable[[], str]) -> tuple[int, str]:
+    """Runs `work` in a child: the signal that ended it (or 0), and what it returned."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            answer = work()
+        except BaseException:
+            answer = traceback.format_exc()
+        os.write(write, answer.encode()[-2000:])
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        answer = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, answer
+
+
+def inspect(workspace: Path, *, finished: bool) -> str:
+    """What is visible must be whole: every version verifies, the champion is one of them."""
+    store = Store.open(workspace)
+    registry = Registry(store)
+    for name in registry.names():
+        visible = {info.version for info in registry.versions(name)}
+        for version in visible:
+            verify_version(store, registry.manifest(name, version))
+        champion = registry.champion(name)
+        if champion and champion.value["version"] not in visible:
+            return f"champion {champion.value['version']} is not visible"
+    if finished:
+        champion = registry.champion("digits")
+        if champion is None:
+            return "no champion in the end"
+        if any((workspace / SCRATCH).iterdir()):
+            return "scratch of a dead process was left"
+    return "ok"
+
+
+def main() -> None:
+    source = f"idx:{sys.argv[1]}"
+    scratch = Path(sys.argv[2])
+    every = int(sys.argv[3]) if len(sys.argv) > 3 else 1
+    base = scratch / "base"
+    forked(lambda: train(source, base, *WEAK))  # a weak champion, to be replaced
+    wrong: list[str] = []
+    kills = 0
+    for start in (None, base):
+        call = 1
+        while True:
+            workspace = scratch / "workspace"
+            shutil.rmtree(workspace, ignore_errors=True)
+            if start:
+                shutil.copytree(start, workspace)
+            signalled, answer = forked(lambda: train_until(call, source, workspace))
+            if not signalled:
+                if answer != "promoted":
+                    wrong.append(f"undisturbed: {answer}")
+                break
+            kills += 1
+            place = f"{'second' if start else 'first'} run killed after call {call}"
+            for what, work, expected in (
+                ("then", lambda: inspect(workspace, finished=False), {"ok"}),
+                ("rerun", lambda: train(source, workspace), {"promoted", "unchanged"}),
+                ("in the end", lambda: inspect(workspace, finished=True), {"ok"}),
+            ):
+                answer = forked(work)[1]
+                if answer not in expected:
+                    wrong.append(f"{place}: {what}: {answer}")
+            call += every
+    print(json.dumps({"kills": kills, "wrong": wrong}))
+
+
+if __name__ == "__main__":
+    main()

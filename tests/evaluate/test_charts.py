@@ -1,0 +1,179 @@
+"""Markup that cannot be broken out of, and figures that show exactly their numbers."""
+
+import base64
+import math
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mnist_pipeline.evaluate.charts import (
+    LEFT,
+    MOST_POINTS,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Html,
+    confusion_table,
+    el,
+    learning_figures,
+    line_chart,
+    log_ticks,
+    png,
+    reliability_chart,
+    ticks,
+)
+from mnist_pipeline.evaluate.metrics import measure
+
+
+@given(st.text(), st.text())
+def test_elements_give_back_the_text_they_were_given(parse, inside, attribute):
+    page = parse(el("p", inside, title=attribute))
+    visible = {i: 0x2400 + i for i in range(32) if i not in (9, 10)} | {127: 0x2421}
+    assert page.text == inside.translate(visible)
+    assert page.tags == [("p", {"title": attribute.translate(visible)})]
+
+
+def test_markup_inside_an_attribute_is_text_too():
+    assert el("p", title=Html('"><b>')) == '<p title="&quot;&gt;&lt;b&gt;"></p>'
+    assert el("p", el("b", "<")) == "<p><b>&lt;</b></p>"
+
+
+# ---------------------------------------------------------------------------------- the figures
+
+
+def test_png_holds_exactly_the_pixels():
+    image = np.random.default_rng(3).integers(0, 256, (28, 20), dtype=np.uint8)
+    data = base64.b64decode(png(image).removeprefix("data:image/png;base64,"))
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, at = {}, 8
+    while at < len(data):
+        (size,) = struct.unpack(">I", data[at : at + 4])
+        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
+        assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(
+            kind + body
+        )
+        chunks[kind] = body
+        at += 12 + size
+    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
+    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (20, 28, 8, 0, 0, 0, 0)
+    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(28, 21)
+    assert (lines[:, 0] == 0).all()
+    assert (lines[:, 1:] == image).all()
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_round_and_around_the_data(low, span):
+    assume(span > 1e-8 * abs(low))
+    values = ticks(low, low + span)
+    step = values[1] - values[0]
+    assert 2 <= len(values) <= 7
+    assert values[0] <= low + 1e-6 * step
+    assert values[-1] >= low + span - 1e-6 * step
+    assert f"{step:.3e}"[0] in "125"
+
+
+@given(st.floats(1e-15, 1e6), st.floats(9, 1e12))
+def test_log_ticks_are_few_and_around_the_data(low, factor):
+    values = log_ticks(low, low * factor)
+    assert 2 <= len(values) <= 8
+    assert values == sorted(set(values))
+    assert values[0] <= low * (1 + 1e-9)  # a thousandth of a pixel is much more
+    assert values[-1] >= low * factor * (1 - 1e-9)
+
+
+@given(
+    st.lists(st.floats(1e-9, 1e6), min_size=1, max_size=700),
+    st.booleans(),
+    st.sampled_from(["", "%"]),
+)
+def test_curves_stay_inside_their_frame(ys, log, unit):
+    ys = [min(y, 1.0) for y in ys] if unit else ys
+    log = log and max(ys) > 8 * min(ys)
+    curve = list(enumerate(ys, 1))
+    svg = line_chart([curve], "s", x_title="step", y_unit=unit, log=log)
+    (path,) = re.findall(r' d="M([^"]*)"', svg)
+    points = [tuple(map(float, point.split())) for point in path.split("L")]
+    assert len(points) <= 2 * MOST_POINTS + 1
+    assert points[0][0] == LEFT
+    if len(ys) > 1:
+        assert points[-1][0] == WIDTH - RIGHT
+    assert all(LEFT <= x <= WIDTH - RIGHT and TOP - 0.1 <= y <= 178.1 for x, y in points)
+    # higher values are drawn higher
+    drawn = points if len(ys) <= MOST_POINTS else []
+    for (_, y_a), (_, y_b), a, b in zip(drawn, drawn[1:], ys, ys[1:], strict=False):
+        assert (a - b) * (y_b - y_a) >= 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_percent_axes_end_at_all_and_at_none(parse, share):
+    page = parse(line_chart([[(1, share), (2, share)]], "s", x_title="step", y_unit="%"))
+    labels = [float(word[:-1]) for word in page.words if word.endswith("%")]
+    assert 0 <= min(labels) < max(labels) <= 100
+    heights = [float(a["y1"]) for tag, a in page.tags if tag == "line"]
+    assert (min(heights), max(heights)) == (TOP, 178)
+
+
+def test_learning_curves_leave_out_what_is_not_told(parse):
+    figures = learning_figures(
+        [
+            {"step": 10, "loss": 1.0, "validation_accuracy": None},
+            {"step": 20, "loss": math.nan},
+            {"step": 30, "loss": 0.5, "validation_accuracy": 0.5},
+            {"step": 40, "validation_accuracy": 0.75, "learning_rate": 0.1},
+        ]
+    )
+    page = parse(figures)
+    captions = [
+        word for word in page.words if word in ("Loss", "Validation accuracy", "Learning rate")
+    ]
+    assert captions == ["Loss", "Validation accuracy"]  # one learning rate is no curve
+    assert page.words.count("step") == 2
+    assert [a["d"].count("L") for tag, a in page.tags if tag == "path"] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("records", "title"),
+    [
+        ([{"epoch": 1, "step": 5}, {"epoch": 2, "step": 9}], "epoch"),
+        ([{"epoch": 1, "step": 5}, {"epoch": 1, "step": 9}], "step"),
+        ([{"epoch": 1}, {"step": 9}], "record"),
+    ],
+)
+def test_the_axis_counts_what_every_record_tells(parse, records, title):
+    figures = learning_figures([{**record, "loss": 1.0 + i} for i, record in enumerate(records)])
+    assert title in parse(figures).words
+
+
+def test_no_history_draws_nothing():
+    assert learning_figures([]) == ""
+    assert learning_figures([{"epoch": 1, "loss": 1.0}]) == ""
+
+
+def test_the_matrix_shows_every_count_and_leaves_zeros_blank(parse):
+    table = parse(confusion_table(((12345, 0), (2, 7)), ("a", "b")))
+    cells = [a for tag, a in table.tags if tag == "td"]
+    assert [cell.get("class") for cell in cells] == ["hit", None, "miss", "hit"]
+    assert cells[0]["title"] == "a read as a: 12,345 of 12,345"
+    assert [word for word in table.words if word[0].isdigit()] == ["12k", "2", "7"]
+
+
+def test_the_reliability_diagram_marks_every_bin_that_has_rows(parse):
+    rng = np.random.default_rng(7)
+    top = rng.uniform(0.5, 1.0, 300)
+    labels = (rng.uniform(size=300) > top).astype(int)  # right as often as it says
+    metrics = measure(labels, np.stack([top, 1 - top], axis=1), "ab")
+    page = parse(reliability_chart(metrics.reliability, "summary"))
+    filled = [entry for entry in metrics.reliability if entry.n]
+    dots = [a for tag, a in page.tags if tag == "circle"]
+    assert len(dots) == len(filled) == page.count("rect")
+    for entry, dot in zip(filled, dots, strict=True):
+        assert float(dot["cx"]) == pytest.approx(
+            LEFT + entry.confidence * (WIDTH - LEFT - RIGHT), abs=0.01
+        )
+        assert float(dot["cy"]) == pytest.approx(208 - entry.accuracy * (208 - TOP), abs=0.01)
+    assert f"{filled[-1].n:,} rows" in page.words

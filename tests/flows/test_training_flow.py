@@ -1,0 +1,172 @@
+"""The training flow on a real (temporary) Prefect server."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from mnist_pipeline.cli import main
+from mnist_pipeline.cli.console import TerminalReporter
+from mnist_pipeline.configfile import parse_setting, resolve
+from mnist_pipeline.errors import DataError
+from mnist_pipeline.stages.run import STAGES
+from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.registry import Registry
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("default"),
+]
+
+SETTINGS = ("model.kind=softmax", "train.epochs=2", "gate.min_accuracy=0", "gate.min_recall=0")
+
+
+def config_for(folder: Path):
+    layers = [parse_setting(setting) for setting in SETTINGS]
+    return resolve([*layers, {"data": {"sources": [f"idx:{folder}"]}}])
+
+
+def command(folder: Path, workspace: Path, engine: str) -> list[str]:
+    words = ["train", "--source", f"idx:{folder}", "--workspace", str(workspace), "--json"]
+    words += ["--engine", engine]
+    return words + [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+def runs(kind: str) -> list:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_task_runs() if kind == "task" else client.read_flow_runs()
+
+
+def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.training import training_flow
+
+    result = training_flow(config_for(idx_folder), str(workspace))
+    assert result.outcome.status == "promoted"
+
+    names = [run.name for run in runs("task")]
+    for stage in ("validate", "normalize", "train", "evaluate", "publish"):
+        assert stage in names
+    assert sum(name.startswith("ingest ") for name in names) == 2
+
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+    assert json.loads(artifacts["digits-data"].data)[0].keys() == {"rows", "of"}
+    verdict = artifacts["digits-verdict"].data
+    assert "digits@1: promoted" in verdict
+    assert "Confusion" in verdict
+
+
+def test_both_engines_give_the_same(idx_folder: Path, tmp_path: Path, capsys) -> None:
+    answers = {}
+    for engine in ("plain", "prefect"):
+        assert main(command(idx_folder, tmp_path / engine, engine)) == 0
+        answers[engine] = json.loads(capsys.readouterr().out)
+    for key in ("status", "reasons", "metrics", "dataset", "version"):
+        assert answers["plain"][key] == answers["prefect"][key], key
+
+
+@pytest.mark.parametrize("engines", [("plain", "prefect"), ("prefect", "plain")])
+def test_one_engine_takes_up_what_the_other_began(
+    engines: tuple[str, str], idx_folder: Path, workspace: Path, capsys, monkeypatch
+) -> None:
+    begin = TerminalReporter.begin
+
+    def interrupt(self: TerminalReporter, name: str, what: str) -> None:
+        begin(self, name, what)
+        if name == "evaluate":
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TerminalReporter, "begin", interrupt)
+        assert main(command(idx_folder, workspace, engines[0])) == 130
+    capsys.readouterr()
+    assert main(command(idx_folder, workspace, engines[1])) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["status"] == "promoted"
+    reused = [line.split()[0] for line in output.err.splitlines() if line.endswith("reused")]
+    assert reused == ["ingest", "ingest", "normalize", "train"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypatch) -> None:
+    begin = TerminalReporter.begin
+
+    def interrupt(self: TerminalReporter, name: str, what: str) -> None:
+        begin(self, name, what)
+        if name == stage:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(TerminalReporter, "begin", interrupt)
+    assert main(command(idx_folder, workspace, "prefect")) == 130
+    output = capsys.readouterr()
+    assert json.loads(output.out)["error"]["code"] == 130
+    assert not list(workspace.rglob("manifest.json"))
+    assert Registry(Store.open(workspace)).names() in ([], ["digits"])
+
+
+def test_bad_data_fails_the_flow_with_its_own_error(idx_folder: Path, workspace: Path) -> None:
+    from flows.training import training_flow
+
+    (idx_folder / "train-labels-idx1-ubyte").write_bytes(b"")
+    with pytest.raises(DataError):
+        training_flow(config_for(idx_folder), str(workspace))
+    newest = max(runs("flow"), key=lambda run: run.expected_start_time)
+    assert newest.state_name == "Failed"
+    assert not (workspace / "models").exists()
+
+
+def test_bad_data_on_the_command_line_shows_no_traceback(
+    idx_folder: Path, workspace: Path, capfd
+) -> None:
+    (idx_folder / "train-labels-idx1-ubyte").write_bytes(b"")
+    assert main(command(idx_folder, workspace, "prefect")) == 3
+    output = capfd.readouterr()
+    assert json.loads(output.out)["error"]["code"] == 3
+    assert "Traceback" not in output.err
+
+
+def test_the_configuration_is_a_form() -> None:
+    from flows.training import training_flow
+
+    schema = training_flow.parameters.model_dump()
+    sections = schema["definitions"]["Config"]["properties"]
+    assert {"name", "data", "normalize", "model", "train", "gate", "publish"} <= set(sections)
+    recipe = schema["definitions"]["Recipe"]["properties"]
+    assert recipe["learning_rate"]["description"]
+    assert recipe["optimizer"]["enum"] == ["sgd", "momentum", "adam", "adamw"]
+
+
+def test_only_transient_errors_are_retried(idx_folder: Path, workspace: Path, monkeypatch) -> None:
+    from prefect import flow
+
+    from flows.tasks import ingest_task
+    from mnist_pipeline.errors import OutsideError
+
+    calls = {"transient": 0, "final": 0}
+
+    def failing(kind: str) -> None:
+        calls[kind] += 1
+        if calls[kind] < 2 or kind == "final":
+            raise OutsideError("away", transient=kind == "transient")
+
+    retried = ingest_task.with_options(retry_delay_seconds=0)
+    retried.fn = failing
+
+    @flow
+    def try_it(kind: str) -> None:
+        retried(kind)
+
+    retried.task_run_name = "try"
+    try_it("transient")
+    with pytest.raises(OutsideError):
+        try_it("final")
+    assert calls == {"transient": 2, "final": 1}
