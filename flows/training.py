@@ -10,6 +10,7 @@ import sys
 
 from prefect import flow
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.artifacts import show_data, show_verdict
 from flows.tasks import (
@@ -27,6 +28,9 @@ from mnist_pipeline.reporting import Reporter, Step, listener, listening
 from mnist_pipeline.stages.publish import unchanged
 from mnist_pipeline.stages.run import Run, Stage
 from mnist_pipeline.store.objects import Store
+
+
+_NO_HEARTBEATS = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
 
 
 @flow(
@@ -89,8 +93,11 @@ class RunLog:
 def run_training_flow(
     config: Config, workspace: str, *, force: Stage | None, reporter: Reporter
 ) -> Result:
-    """Runs the flow in this process, telling `reporter` how it goes."""
-    with listening(reporter):
+    """Runs the flow in this process, telling `reporter` how it goes.
+
+    Without heartbeats: somebody is watching, and joining their thread would cost a second.
+    """
+    with listening(reporter), temporary_settings(_NO_HEARTBEATS):
         result: Result = training_flow(config, workspace, force)
         return result
 

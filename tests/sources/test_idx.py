@@ -177,16 +177,6 @@ def test_the_path_has_to_be_given() -> None:
         build("source", "idx", {})
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path: Path) -> None:
-    images, labels = write_pair(tmp_path, *map(idx, digits(2)))
-    labels.chmod(0)
-    part = IdxPart("train", "train", images, labels)
-    for act in part.identity, lambda: list(part.read(CONTRACT)):
-        with pytest.raises(DataError, match="train-labels-idx1-ubyte may not be read"):
-            act()
-
-
 IMAGES, LABELS = map(idx, digits(3))
 
 
