@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_pipeline.configfile import (
@@ -20,6 +20,9 @@ from mnist_pipeline.configfile import (
     to_toml,
 )
 from mnist_pipeline.errors import ConfigError
+
+steady = settings(deadline=None, derandomize=True, database=None)
+
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 shares = st.floats(0, 1, exclude_max=True)
@@ -58,6 +61,7 @@ def test_a_setting_of_another_form_is_refused(text: str) -> None:
         parse_setting(text)
 
 
+@steady
 @given(value=plain)
 def test_a_setting_takes_every_plain_value(value: object) -> None:
     written = to_toml({"v": value}).partition("=")[2].strip()
@@ -97,6 +101,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
 # --- round trip ---
 
 
+@steady
 @given(
     sources=st.lists(words, min_size=1, max_size=3),
     model=options,
