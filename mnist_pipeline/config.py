@@ -39,7 +39,7 @@ class DataConfig(Section):
     """What to learn from, and how much of it may be bad."""
 
     sources: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
-        default=["synthetic"],
+        default=["synthetic:n=60000"],
         min_length=1,
         description="Where rows come from: mnist, idx:DIR, csv:GLOB, parquet:PATH, synthetic:n=…",
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from small import SETTINGS, write_idx
 
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
@@ -16,28 +16,12 @@ from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 
-TINY = ("model.kind=softmax", "train.epochs=2", "train.learning_rate=0.01")
-
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """600 drawn digits: images (600, 784) uint8, labels (600,) uint8."""
     labels = (np.arange(600) % 10).astype(np.uint8)
     return draw_digits(labels, np.random.default_rng(5)), labels
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """An array of uint8 as an IDX file."""
-    header = struct.pack(">HBB", 0, 0x08, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
-    return header + array.tobytes()
-
-
-def write_idx(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray) -> None:
-    """A pair of IDX files as MNIST names them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    pictures = images.reshape(-1, 28, 28)
-    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(pictures))
-    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
 
 
 @pytest.fixture
@@ -64,7 +48,7 @@ def train(workspace: Path) -> Train:
 
     def run(source: str | list[str], *settings: str, **options: Any) -> Result:
         sources = [source] if isinstance(source, str) else source
-        layers = [parse_setting(setting) for setting in (*TINY, *settings)]
+        layers = [parse_setting(setting) for setting in (*SETTINGS, *settings)]
         config = resolve([*layers, {"data": {"sources": sources}}])
         return run_pipeline(Run(Store.open(workspace), config, **options))
 

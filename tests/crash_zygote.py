@@ -17,6 +17,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from small import SETTINGS
+
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.evaluate import report  # noqa: F401 (imported before the forks)
 from mnist_pipeline.pipeline import run_pipeline
@@ -25,7 +27,6 @@ from mnist_pipeline.store.bundles import verify_version
 from mnist_pipeline.store.objects import SCRATCH, Store
 from mnist_pipeline.store.registry import Registry
 
-SETTINGS = ("model.kind=softmax", "train.epochs=2", "train.learning_rate=0.01")
 WEAK = ("train.epochs=1", "train.learning_rate=1e-6")
 
 

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import idx_bytes, write_idx
+from small import SETTING_WORDS, idx_bytes, write_idx
 
 from mnist_pipeline.cli import main
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-SETTINGS = ("model.kind=softmax", "train.epochs=2", "gate.min_accuracy=0", "gate.min_recall=0")
-COMMAND = ["--engine", "plain", "--quiet", "--json"]
-COMMAND += [word for setting in SETTINGS for word in ("--set", setting)]
+COMMAND = ["--engine", "plain", "--quiet", "--json", *SETTING_WORDS]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict, str]:

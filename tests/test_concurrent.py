@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from small import train_words
 
 from mnist_pipeline.stages import publish
 from mnist_pipeline.store.bundles import why_unusable
@@ -56,10 +57,8 @@ def test_the_champion_moves_between_judging_and_promoting(
 
 @pytest.mark.slow
 def test_two_processes_at_once(idx_folder: Path, workspace: Path) -> None:
-    command = [str(Path(sys.executable).with_name("mnist-pipeline")), "train", "--json"]
-    command += ["--engine", "plain", "--source", f"idx:{idx_folder}"]
-    command += ["--workspace", str(workspace), "--set", "model.kind=softmax"]
-    command += ["--set", "gate.min_accuracy=0", "--set", "gate.min_recall=0"]
+    program = str(Path(sys.executable).with_name("mnist-pipeline"))
+    command = [program, *train_words(idx_folder, workspace)]
     processes = [
         subprocess.Popen([*command, "--seed", seed], stdout=subprocess.PIPE) for seed in "12"
     ]

@@ -6,7 +6,7 @@ import json
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_pipeline.errors import (
@@ -20,6 +20,9 @@ from mnist_pipeline.errors import (
     nearest,
 )
 from mnist_pipeline.store.objects import ObjectMissingError
+
+steady = settings(deadline=None, derandomize=True, database=None)
+
 
 CODES = {
     PipelineError: 1,
@@ -88,6 +91,7 @@ def test_did_you_mean_names_a_near_name_or_all_of_them() -> None:
     assert did_you_mean("zzz", []) == "there are none to choose from"
 
 
+@steady
 @given(word=st.text(max_size=8), valid=st.lists(st.text(min_size=1, max_size=8), max_size=6))
 def test_nearest_names_are_valid_names(word: str, valid: list[str]) -> None:
     found = nearest(word, valid)

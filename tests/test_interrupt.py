@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small import train_words
 
 from mnist_pipeline.cli import main
 from mnist_pipeline.cli.console import TerminalReporter
@@ -19,14 +20,6 @@ from mnist_pipeline.stages.run import STAGES
 from mnist_pipeline.store.bundles import why_unusable
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
-
-SETTINGS = ("model.kind=softmax", "train.epochs=2", "gate.min_accuracy=0", "gate.min_recall=0")
-
-
-def command(source: Path, workspace: Path, *more: str) -> list[str]:
-    words = ["train", "--source", f"idx:{source}", "--workspace", str(workspace), "--json"]
-    words += ["--engine", "plain", *more]
-    return words + [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -40,7 +33,7 @@ def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(TerminalReporter, "begin", interrupt)
-        assert main(command(idx_folder, workspace)) == 130
+        assert main(train_words(idx_folder, workspace)) == 130
     output = capsys.readouterr()
     assert json.loads(output.out)["error"]["code"] == 130
     assert "Traceback" not in output.err
@@ -48,7 +41,7 @@ def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypat
     assert not list(workspace.rglob("manifest.json"))
     assert not list((workspace / ".scratch").glob("*"))
 
-    assert main(command(idx_folder, workspace)) == 0
+    assert main(train_words(idx_folder, workspace)) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "promoted"
 
 
@@ -71,7 +64,7 @@ def test_a_full_disk_at_any_moment(idx_folder: Path, small_disk: Path, capsys) -
         resize = ["mount", "-o", f"remount,size={kilobytes}k", str(small_disk)]
         subprocess.run(resize, check=True)
         workspace = small_disk / "workspace"
-        code = main(command(idx_folder, workspace))
+        code = main(train_words(idx_folder, workspace))
         output = capsys.readouterr()
         answer = json.loads(output.out)
         assert "Traceback" not in output.err
@@ -111,7 +104,7 @@ def nobody(idx_folder: Path) -> Iterator[Path]:
 def test_an_unreadable_file(nobody: Path, capsys) -> None:
     (nobody / "idx" / "train-labels-idx1-ubyte").chmod(0)
     capsys.readouterr()
-    assert main(command(nobody / "idx", nobody / "workspace")) == 3
+    assert main(train_words(nobody / "idx", nobody / "workspace")) == 3
     error = json.loads(capsys.readouterr().out)["error"]
     assert "may not be read" in error["headline"]
     assert not (nobody / "workspace" / "models").exists()
@@ -120,5 +113,5 @@ def test_an_unreadable_file(nobody: Path, capsys) -> None:
 def test_a_workspace_without_write_permission(nobody: Path, capsys) -> None:
     (nobody / "workspace").mkdir(mode=0o500)
     capsys.readouterr()
-    assert main(command(nobody / "idx", nobody / "workspace")) == 6
+    assert main(train_words(nobody / "idx", nobody / "workspace")) == 6
     assert "cannot be written" in json.loads(capsys.readouterr().out)["error"]["headline"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_idx
+from small import write_idx
 
 from mnist_pipeline import load_model
 from mnist_pipeline.errors import ConfigError, DataError

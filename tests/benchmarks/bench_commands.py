@@ -78,7 +78,7 @@ def _prefect(folder: Path, repeats: int) -> None:
         plain = _small(folder / f"c{number}", "plain", environment)
         ephemeral = _small(folder / f"d{number}", "prefect", environment)
         if number == 0:
-            print(f"{'  (the first run on a fresh home makes the database:':58}{ephemeral - plain:8.2f})")
+            print(f"{'  (the first run on a fresh home:':58}{ephemeral - plain:8.2f})")
         else:
             timings["none"].append(ephemeral - plain)
     _row("Prefect over plain, server running, wall s", timings["running"], 3)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from small import SETTINGS, train_words
 
 from mnist_pipeline.cli import main
 from mnist_pipeline.cli.console import TerminalReporter
@@ -23,18 +24,10 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 
-SETTINGS = ("model.kind=softmax", "train.epochs=2", "gate.min_accuracy=0", "gate.min_recall=0")
-
 
 def config_for(folder: Path):
     layers = [parse_setting(setting) for setting in SETTINGS]
     return resolve([*layers, {"data": {"sources": [f"idx:{folder}"]}}])
-
-
-def command(folder: Path, workspace: Path, engine: str) -> list[str]:
-    words = ["train", "--source", f"idx:{folder}", "--workspace", str(workspace), "--json"]
-    words += ["--engine", engine]
-    return words + [word for setting in SETTINGS for word in ("--set", setting)]
 
 
 def runs(kind: str) -> list:
@@ -68,7 +61,7 @@ def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: 
 def test_both_engines_give_the_same(idx_folder: Path, tmp_path: Path, capsys) -> None:
     answers = {}
     for engine in ("plain", "prefect"):
-        assert main(command(idx_folder, tmp_path / engine, engine)) == 0
+        assert main(train_words(idx_folder, tmp_path / engine, engine)) == 0
         answers[engine] = json.loads(capsys.readouterr().out)
     for key in ("status", "reasons", "metrics", "dataset", "version"):
         assert answers["plain"][key] == answers["prefect"][key], key
@@ -87,9 +80,9 @@ def test_one_engine_takes_up_what_the_other_began(
 
     with monkeypatch.context() as patched:
         patched.setattr(TerminalReporter, "begin", interrupt)
-        assert main(command(idx_folder, workspace, engines[0])) == 130
+        assert main(train_words(idx_folder, workspace, engines[0])) == 130
     capsys.readouterr()
-    assert main(command(idx_folder, workspace, engines[1])) == 0
+    assert main(train_words(idx_folder, workspace, engines[1])) == 0
     output = capsys.readouterr()
     assert json.loads(output.out)["status"] == "promoted"
     reused = [line.split()[0] for line in output.err.splitlines() if line.endswith("reused")]
@@ -106,7 +99,7 @@ def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypat
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(TerminalReporter, "begin", interrupt)
-    assert main(command(idx_folder, workspace, "prefect")) == 130
+    assert main(train_words(idx_folder, workspace, "prefect")) == 130
     output = capsys.readouterr()
     assert json.loads(output.out)["error"]["code"] == 130
     assert not list(workspace.rglob("manifest.json"))
@@ -128,7 +121,7 @@ def test_bad_data_on_the_command_line_shows_no_traceback(
     idx_folder: Path, workspace: Path, capfd
 ) -> None:
     (idx_folder / "train-labels-idx1-ubyte").write_bytes(b"")
-    assert main(command(idx_folder, workspace, "prefect")) == 3
+    assert main(train_words(idx_folder, workspace, "prefect")) == 3
     output = capfd.readouterr()
     assert json.loads(output.out)["error"]["code"] == 3
     assert "Traceback" not in output.err

@@ -1,0 +1,37 @@
+"""What small trainings in tests have in common: IDX files, settings, command lines."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+
+SETTINGS = (
+    "model.kind=softmax",
+    "train.epochs=2",
+    "train.learning_rate=0.01",
+    "gate.min_accuracy=0",
+    "gate.min_recall=0",
+)
+SETTING_WORDS = [word for setting in SETTINGS for word in ("--set", setting)]
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An array of uint8 as an IDX file."""
+    header = struct.pack(">HBB", 0, 0x08, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    return header + array.tobytes()
+
+
+def write_idx(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray) -> None:
+    """A pair of IDX files as MNIST names them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = images.reshape(-1, 28, 28)
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(pictures))
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+
+
+def train_words(source: Path, workspace: Path, engine: str = "plain") -> list[str]:
+    """`mnist-pipeline train` on a folder of IDX files, small, answering in JSON."""
+    words = ["train", "--source", f"idx:{source}", "--workspace", str(workspace), "--json"]
+    return [*words, "--engine", engine, *SETTING_WORDS]
