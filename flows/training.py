@@ -29,7 +29,6 @@ from mnist_pipeline.stages.publish import unchanged
 from mnist_pipeline.stages.run import Run, Stage
 from mnist_pipeline.store.objects import Store
 
-
 _NO_HEARTBEATS = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
 
 

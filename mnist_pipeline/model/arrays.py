@@ -1,0 +1,56 @@
+"""Named arrays, and how they lie in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Array = NDArray[np.floating[Any]]
+"""Network inputs, activations, weights: float32; float64 only where a test checks the calculus."""
+
+Parameters = dict[str, Array]
+"""A network's numbers by name, in a fixed order: `W1`, `b1`, `W2`, `b2`, …"""
+
+
+class FlatArrays:
+    """Named arrays that are views of one flat buffer: all matrices first, then all vectors.
+
+    An update is then a few long vector operations whatever the network's depth, and weight decay,
+    which concerns matrices only, is a prefix.
+
+    Attributes:
+        buffer: (n,), every number once.
+        views: name → array, in the order given.
+        matrices: how many of the n belong to arrays of two or more dimensions.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], dtype: DTypeLike) -> None:
+        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+        self.matrices = sum(sizes[name] for name, shape in shapes.items() if len(shape) >= 2)
+        self.buffer: Array = np.zeros(sum(sizes.values()), dtype)
+        offsets = {}
+        end = 0
+        for name in sorted(shapes, key=lambda name: len(shapes[name]) < 2):
+            offsets[name] = end
+            end += sizes[name]
+        self.views: Parameters = {
+            name: self.buffer[offsets[name] : offsets[name] + sizes[name]].reshape(shape)
+            for name, shape in shapes.items()
+        }
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array], dtype: DTypeLike) -> FlatArrays:
+        """A flat copy of named arrays."""
+        flat = cls({name: array.shape for name, array in arrays.items()}, dtype)
+        for name, array in arrays.items():
+            flat.views[name][...] = array
+        return flat
+
+    def zeros_like(self) -> FlatArrays:
+        """Zeros of the same names, shapes and dtype."""
+        shapes = {name: view.shape for name, view in self.views.items()}
+        return FlatArrays(shapes, self.buffer.dtype)

@@ -1,0 +1,78 @@
+"""The bundle: contract, normalizer and network together, the one road to a prediction."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.model.networks import Model, Parameters, Predictor
+from mnist_pipeline.model.normalize import FittedNormalizer
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """Answers for N images.
+
+    Attributes:
+        labels: (N,) uint8, the index of the most probable class.
+        confidences: (N,) float32, its probability.
+        probabilities: (N, C) float32.
+    """
+
+    labels: NDArray[np.uint8]
+    confidences: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bundle:
+    """A model that can be used: nothing else is needed for a prediction.
+
+    Attributes:
+        contract: what its images must be.
+        normalizer: fitted on its training rows.
+        model: the resolved name of its plugin, e.g. `mlp.v1`.
+        spec: the plugin with its options.
+        parameters: the weights, not yet folded with the normalizer.
+    """
+
+    contract: ImageContract
+    normalizer: FittedNormalizer
+    model: str
+    spec: Model
+    parameters: Parameters
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """Images (N, pixels) uint8 to probabilities (N, C) float32, normalizer folded in."""
+        return self.spec.compile(self.parameters, self.normalizer)
+
+    def predict(self, images: NDArray[np.uint8]) -> Prediction:
+        """The answers for (N, pixels) or (N, height, width) uint8 images.
+
+        Raises:
+            DataError: the images have another shape or type.
+        """
+        shape = (self.contract.height, self.contract.width)
+        if images.ndim == 3 and images.shape[1:] == shape:
+            images = images.reshape(len(images), -1)
+        probabilities = self.predictor(images)
+        labels = probabilities.argmax(axis=1).astype(np.uint8)
+        confidences = probabilities[np.arange(len(labels)), labels]
+        return Prediction(labels, confidences, probabilities)
+
+    def model_json(self) -> dict[str, Any]:
+        """What `model.json` holds: which network, with which options, for which classes."""
+        return {
+            "format": 1,
+            "model": self.model,
+            "spec": dataclasses.asdict(self.spec),  # type: ignore[call-overload]
+            "members": [],
+            "prediction": {},
+            "classes": list(self.contract.classes),
+        }
