@@ -123,7 +123,7 @@ def _writer_options() -> dict[str, Any]:
     return {
         "compression": "lz4",
         "use_dictionary": ["source"],
-        "write_statistics": ["row_id", "label", "place"],
+        "write_statistics": False,
         "write_page_checksum": True,
     }
 
