@@ -239,7 +239,7 @@ class Store:
             return
         base = self.root / SCRATCH
         with self._explained("write", SCRATCH):
-            base.mkdir(exist_ok=True)
+            base.mkdir(parents=True, exist_ok=True)
             _sweep(base)
             own = base / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
             own.mkdir()

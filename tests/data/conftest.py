@@ -30,7 +30,7 @@ def rows_of(contract: ImageContract, count: int, seed: int, source: str, first: 
 MakePart = Callable[..., list[Rows]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_part() -> MakePart:
     """Writes a canonical file of random rows: `make_part(path, contract, [5, 3])`, two blocks."""
 
