@@ -138,7 +138,7 @@ def _merge(below: Layer, above: Layer) -> dict[str, Any]:
     for key, value in above.items():
         lower = merged.get(key)
         if isinstance(lower, Mapping) and isinstance(value, Mapping):
-            replaced = "kind" in value and value["kind"] != lower.get("kind")
+            replaced = "kind" in value and not _same_kind(value["kind"], lower.get("kind"))
             merged[key] = dict(value) if replaced else _merge(lower, value)
             # One length of training replaces the other.
             for one, other in (("epochs", "iterations"), ("iterations", "epochs")):
@@ -147,6 +147,13 @@ def _merge(below: Layer, above: Layer) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _same_kind(one: Any, other: Any) -> bool:
+    """Whether two plugin names mean the same plugin: `mlp` and `mlp.v1` may."""
+    bases = {str(name).partition(".v")[0] for name in (one, other)}
+    versions = {str(name) for name in (one, other) if ".v" in str(name)}
+    return len(bases) == 1 and len(versions) < 2
 
 
 def _explain(error: ValidationError) -> ConfigError:

@@ -44,7 +44,7 @@ def test_the_champion_moves_between_judging_and_promoting(
     versions = registry.versions("digits")
     assert [info.version for info in versions] == [1, 2]
     assert sum("champion" in info.channels for info in versions) == 1
-    assert all(why_unusable(store, registry.manifest("digits", n)) is None for n in (1, 2))
+    assert all(why_unusable(store, "digits", n) is None for n in (1, 2))
 
     # Whoever came second was judged again, against the new champion.
     promoted = [outcome for outcome in outcomes if outcome.status == "promoted"]

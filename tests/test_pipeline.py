@@ -35,7 +35,7 @@ def test_from_files_to_a_champion(train, idx_folder: Path, workspace: Path, digi
     store = Store.open(workspace)
     manifest = Registry(store).find("digits@champion")
     assert manifest.version == 1
-    assert why_unusable(store, manifest) is None
+    assert why_unusable(store, "digits", manifest.version) is None
 
     images, labels = digits
     bundle = load_model("digits@champion", workspace)

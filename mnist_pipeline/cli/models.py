@@ -98,30 +98,29 @@ def verify(console: Console, references: tuple[str, ...]) -> int:
     registry = Registry(console.store())
     if references:
         manifests = [registry.find(reference) for reference in references]
+        wanted = [(manifest.name, manifest.version) for manifest in manifests]
     else:
-        manifests = [
-            registry.manifest(name, info.version)
-            for name in registry.names()
-            for info in registry.versions(name)
-        ]
-    checked = [(manifest, why_unusable(console.store(), manifest)) for manifest in manifests]
-    rows = [
-        {
-            "name": manifest.name,
-            "version": manifest.version,
-            "ok": error is None,
-            "error": error.to_json() if error else None,
-        }
-        for manifest, error in checked
+        infos = [info for name in registry.names() for info in registry.versions(name)]
+        wanted = [(info.name, info.version) for info in infos]
+    checked = [
+        (name, version, why_unusable(registry.store, name, version)) for name, version in wanted
     ]
 
     def show_rows() -> None:
-        for manifest, error in checked:
-            verdict = "ok" if error is None else f"FAILED: {error}"
-            click.echo(f"{manifest.name}@{manifest.version}: {verdict}")
+        for name, version, error in checked:
+            click.echo(f"{name}@{version}: {'ok' if error is None else f'FAILED: {error}'}")
 
+    rows = [
+        {
+            "name": name,
+            "version": version,
+            "ok": error is None,
+            "error": error.to_json() if error else None,
+        }
+        for name, version, error in checked
+    ]
     console.result({"versions": rows}, show_rows)
-    return max((error.exit_code for _, error in checked if error), default=0)
+    return max((error.exit_code for *_, error in checked if error), default=0)
 
 
 @models.command()

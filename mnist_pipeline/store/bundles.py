@@ -153,8 +153,12 @@ def read_bundle(store: Store, manifest: Manifest) -> Bundle:
             found=bundle.contract.fingerprint[:16],
             remedy="restore contract.json from a backup",
         )
-    if "golden.parquet" in files:
-        check_golden(bundle, files["golden.parquet"])
+    if "golden.parquet" not in files:
+        raise IntegrityError(
+            f"{manifest.name}@{manifest.version} has no golden batch to be checked with",
+            remedy="do not use this version: promote another",
+        )
+    check_golden(bundle, files["golden.parquet"])
     return bundle
 
 
@@ -185,15 +189,15 @@ def load_model(reference: str = DEFAULT_MODEL, workspace: str | Path | None = No
         PipelineError: there is no such version, or it does not verify.
     """
     where = workspace or os.environ.get("MNIST_PIPELINE_WORKSPACE") or "workspace"
-    store = Store.open(where)
+    store = Store.open(where, writable=False)
     manifest = Registry(store).find(reference)
     return read_bundle(store, manifest)
 
 
-def why_unusable(store: Store, manifest: Manifest) -> PipelineError | None:
+def why_unusable(store: Store, name: str, version: int) -> PipelineError | None:
     """What is wrong with a version, or None if it verifies."""
     try:
-        verify_version(store, manifest)
+        verify_version(store, Registry(store).manifest(name, version))
     except PipelineError as error:
         return error
     return None

@@ -57,8 +57,12 @@ class Store:
         self.root = root
 
     @classmethod
-    def open(cls, where: str | Path) -> Store:
-        """The store at a folder (made if it does not exist) or a URL.
+    def open(cls, where: str | Path, *, writable: bool = True) -> Store:
+        """The store at a folder or a URL.
+
+        Args:
+            where: the folder or the URL.
+            writable: whether it will be written; if so, a missing folder is made.
 
         Raises:
             ConfigError: a URL of a scheme that is not supported.
@@ -67,7 +71,7 @@ class Store:
         text = str(where)
         scheme, separator, _ = text.partition("://")
         if not separator or scheme == "file":
-            return cls._open_folder(Path(text.removeprefix("file://")), text)
+            return cls._open_folder(Path(text.removeprefix("file://")), text, writable)
         if scheme not in SCHEMES:
             raise ConfigError(
                 f"a workspace cannot be on {scheme}://",
@@ -87,17 +91,18 @@ class Store:
             ) from None
 
     @classmethod
-    def _open_folder(cls, folder: Path, text: str) -> Store:
+    def _open_folder(cls, folder: Path, text: str, writable: bool) -> Store:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            root = folder.resolve()
+            if writable:
+                folder.mkdir(parents=True, exist_ok=True)
+            root = folder.resolve(strict=True)
             effective = os.access in os.supports_effective_ids
-            if not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
+            if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
             return cls(LocalStore(str(root)), text, root)
         except OSError as error:
             raise OutsideError(
-                "the workspace cannot be written",
+                f"the workspace cannot be {'written' if writable else 'read'}",
                 workspace=text,
                 cause=error.strerror or str(error),
                 remedy="choose another folder with --workspace or mend its permissions",

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.errors import ConfigError, IntegrityError, did_you_mean
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import ObjectMissingError, Store
@@ -32,7 +32,7 @@ class VersionInfo:
     """One row of `models list`.
 
     Attributes:
-        status: `promoted` (is or was champion), `held` or `blocked`.
+        status: `promoted` (is or was champion), `held`, `blocked`, or `damaged`.
         channels: the channels that point at it now.
     """
 
@@ -93,8 +93,8 @@ class Registry:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
                 manifest = self.manifest(name, number)
-            except (ObjectMissingError, ConfigError, ValueError):
-                continue
+            except (IntegrityError, ConfigError, ValueError):
+                continue  # never finished, or damaged: not one to go on with
             if manifest.run_key != run_key or not _dead(claim):
                 continue
             if all(entry.value.get("version") != number for entry in self.runs(name).history()):
@@ -154,10 +154,14 @@ class Registry:
         for number in self._claimed(name):
             if not self.store.exists(f"{self.prefix(name, number)}/manifest.json"):
                 continue
-            manifest = self.manifest(name, number)
+            channels = (CHAMPION,) if number == current else ()
+            try:
+                manifest = self.manifest(name, number)
+            except IntegrityError:
+                rows.append(VersionInfo(name, number, "", None, "damaged", channels))
+                continue
             blocked = manifest.verdict["status"] == "block"
             status = "promoted" if number in promoted else "blocked" if blocked else "held"
-            channels = (CHAMPION,) if number == current else ()
             accuracy = manifest.metrics.get("accuracy")
             rows.append(VersionInfo(name, number, manifest.created, accuracy, status, channels))
         return rows

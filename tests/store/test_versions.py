@@ -10,7 +10,7 @@ import pytest
 from store_samples import CONTRACT, images_of, make_bundle, publish_bundle
 
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.errors import ConfigError, IntegrityError
+from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import sha256
 from mnist_pipeline.store.bundles import (
@@ -37,7 +37,7 @@ def test_a_published_version_verifies_and_answers_as_it_was_trained(store: Store
     bundle = make_bundle()
     manifest = publish_bundle(store, bundle)
     verify_version(store, manifest)
-    assert why_unusable(store, manifest) is None
+    assert why_unusable(store, manifest.name, manifest.version) is None
     again = read_bundle(store, Registry(store).find("digits@1"))
     assert same_answers(again, bundle)
     assert set(read_files(store, manifest)) == set(FILES) - {"report.html"}
@@ -64,7 +64,7 @@ def test_a_version_with_one_altered_byte_is_refused(
     with pytest.raises(IntegrityError, match=rf"{name} of digits@1 is missing or was") as caught:
         verify_version(folder_store, manifest)
     assert caught.value.facts["key"] == key
-    assert why_unusable(folder_store, manifest) is not None
+    assert why_unusable(folder_store, manifest.name, manifest.version) is not None
     if name == "report.html":
         read_bundle(folder_store, manifest)  # predictions do not depend on it
         return
@@ -139,7 +139,7 @@ def test_the_workspace_is_the_argument_else_the_variable_else_the_folder(
 ) -> None:
     monkeypatch.setenv("MNIST_PIPELINE_WORKSPACE", str(workspace))
     assert same_answers(load_model("digits@2"), make_bundle(2))
-    with pytest.raises(ConfigError, match="no model called"):
+    with pytest.raises(OutsideError, match="cannot be read"):
         load_model("digits@2", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     workspace.rename(tmp_path / "workspace")

@@ -143,3 +143,11 @@ def test_a_read_only_disk_is_named(small_disk: Path) -> None:
         with pytest.raises(OutsideError, match="cannot write"):
             attempt()
     assert store.get("k") == b"x"
+
+
+def test_a_reader_makes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> None:
+    with pytest.raises(OutsideError, match="cannot be read"):
+        Store.open(tmp_path / "mistyped", writable=False)
+    assert not (tmp_path / "mistyped").exists()
+    Store.open(tmp_path / "real").put("key", b"value")
+    assert Store.open(tmp_path / "real", writable=False).get("key") == b"value"
