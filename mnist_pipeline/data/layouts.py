@@ -316,7 +316,7 @@ def _read_png(blob: bytes | None, contract: ImageContract) -> NDArray[np.uint8] 
     width, height, depth = struct.unpack(">IIB", blob[16:25])
     if (height, width) != (contract.height, contract.width):
         return "image_wrong_size", f"{height} × {width} pixels"
-    from PIL import Image  # matplotlib brings it; only pictures need it
+    from PIL import Image  # here, because only pictures need it
 
     try:
         with Image.open(io.BytesIO(blob), formats=["PNG"]) as picture:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import functools
-import glob
 import itertools
 import re
 from collections import Counter
@@ -21,18 +20,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_pipeline.contract.records import (
-    PartInput,
-    Records,
-    Reject,
-    Role,
-    identity_of_files,
-    unreadable,
-)
+from mnist_pipeline.contract.records import PartInput, Records, Reject
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import DataError, nearest
 from mnist_pipeline.plugins import option
-from mnist_pipeline.sources.idx import BLOCK_ROWS, PlainOrGzip
+from mnist_pipeline.sources.files import BLOCK_ROWS, FilePart, PlainOrGzip, base_name, files_at
 
 # Small enough for the parser's dozen byte arrays to stay in the second-level cache.
 _CHUNK_BYTES = 1 << 18
@@ -48,23 +40,10 @@ _NOT_A_NUMBER, _OUT_OF_RANGE = -1, -2
 
 
 @dataclasses.dataclass(frozen=True)
-class CsvPart:
+class CsvPart(FilePart):
     """One CSV file."""
 
-    path: Path
     labelled: bool = True
-    role: Role = "train"
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return (self.path,)
-
-    def identity(self) -> str:
-        return identity_of_files(self.paths)
 
     def read(self, contract: ImageContract) -> Iterator[Records]:
         return _joined(_pieces(self.path, self.labelled, contract))
@@ -80,35 +59,10 @@ class Csv:
     labelled: bool = option(True, "whether rows have labels; if not, a label column is ignored")
 
     def parts(self) -> list[PartInput]:
-        return [CsvPart(path, self.labelled) for path in files_at(self.path, (".csv", ".csv.gz"))]
-
-
-def files_at(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
-    """What a path names: itself, a folder's files with one of `suffixes`, or a pattern's matches.
-
-    Raises:
-        DataError: nothing is there, or something that cannot be read twice as a file.
-    """
-    path = Path(pattern).expanduser()
-    try:
-        if path.is_dir():
-            found = [p for p in path.iterdir() if p.name.endswith(suffixes) and p.name[0] != "."]
-        elif path.exists() or not glob.has_magic(str(path)):
-            path.stat()
-            found = [path]
-        else:  # Path.glob would also match hidden files
-            found = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-    except OSError as error:
-        raise unreadable(path, error) from None
-    if not found:
-        expected = f"files named *{' or *'.join(suffixes)}" if path.is_dir() else "a match"
-        remedy = "check the path; `**` in a pattern searches sub-folders"
-        raise _error(path, "leads to no file", remedy, expected=expected)
-    for file in found:
-        if file.exists() and not file.is_file():
-            what = f"is {'a directory' if file.is_dir() else 'a pipe'}, not a file"
-            raise _error(file, what, "name the files in it, or copy what it delivers into a file")
-    return sorted(found)
+        return [
+            CsvPart(path, labelled=self.labelled)
+            for path in files_at(self.path, (".csv", ".csv.gz"))
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +113,7 @@ def _bind(path: Path, header: bytes, labelled: bool, contract: ImageContract) ->
         raise fail("has too few columns", remedy, missing=_some(missing), expected=form)
     where = {name: column for column, name in enumerate(names)}
     pixels = [where[name] for name in wanted[1:]]
-    return _Columns(path.name, names, pixels, where["label"] if labelled else None)
+    return _Columns(base_name(path), names, pixels, where["label"] if labelled else None)
 
 
 def _chunks(file: PlainOrGzip) -> Iterator[tuple[int, bytes]]:
@@ -328,4 +282,4 @@ def _some(names: list[str]) -> str:
 
 
 def _error(path: Path, what: str, remedy: str, **facts: str | int) -> DataError:
-    return DataError(f"{path.name} {what}", file=str(path), **facts, remedy=remedy)
+    return DataError(f"{base_name(path)} {what}", file=str(path), **facts, remedy=remedy)

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -30,8 +28,7 @@ from mnist_pipeline.contract.records import PartInput, Records, Role, identity_o
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.plugins import option
-
-BLOCK_ROWS = 8192
+from mnist_pipeline.sources.files import BLOCK_ROWS, PlainOrGzip, base_name, path_of
 
 # The most that deflate can expand (zlib's technical details, https://zlib.net/zlib_tech.html).
 _DEFLATE_RATIO = 1032
@@ -83,7 +80,7 @@ class Idx:
     )
 
     def parts(self) -> list[PartInput]:
-        path = Path(self.path).expanduser()
+        path = path_of(self.path)
         try:
             path.stat()
             folder = path if path.is_dir() else path.parent
@@ -113,7 +110,9 @@ class Idx:
                 expected="names like train-images-idx3-ubyte, plain or .gz",
                 remedy="give the folder that holds them",
             )
-        parts = [IdxPart(image.name, _role(image.name), image, label) for image, label in pairs]
+        parts = [
+            IdxPart(base_name(image), _role(image.name), image, label) for image, label in pairs
+        ]
         return sorted(parts, key=lambda part: (part.role != "train", part.name))
 
 
@@ -164,43 +163,6 @@ def _pairs(
 def _role(name: str) -> Role:
     words = re.split(r"[^a-z0-9]+", name.lower())
     return "exam" if any(word.startswith(("t10k", "test")) for word in words) else "train"
-
-
-class PlainOrGzip:
-    """A file read from front to back, unpacked where its first bytes (not its name) say gzip.
-
-    Every error names the file. `size` is the number of its bytes as stored.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._raw = path.open("rb")
-            self.size = path.stat().st_size
-            self.gzipped = self._raw.peek(2)[:2] == b"\x1f\x8b"
-        except OSError as error:
-            raise unreadable(path, error) from None
-        self._unpacked = gzip.GzipFile(fileobj=self._raw) if self.gzipped else self._raw
-
-    def __enter__(self) -> PlainOrGzip:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._raw.close()
-
-    def read(self, size: int) -> bytes:
-        """The next `size` unpacked bytes; fewer only at the end of the file."""
-        try:
-            return self._unpacked.read(size)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(
-                f"{self.path.name} is a damaged gzip file",
-                file=str(self.path),
-                cause=str(error),
-                remedy="fetch the file again; `gzip -t` tells whether a copy is whole",
-            ) from None
-        except OSError as error:
-            raise unreadable(self.path, error) from None
 
 
 class _IdxFile:
@@ -307,4 +269,4 @@ def read_idx(
             if start + BLOCK_ROWS >= count:
                 for file in files:
                     file.finish()
-            yield Records(pixels, labels, places, images_path.name)
+            yield Records(pixels, labels, places, base_name(images_path))

@@ -12,6 +12,7 @@ from mnist_pipeline.errors import DataError
 from mnist_pipeline.plugins import option
 from mnist_pipeline.reporting import Step, listener
 from mnist_pipeline.sources.download import Wanted, fault, fetch
+from mnist_pipeline.sources.files import path_of
 from mnist_pipeline.sources.idx import IdxPart
 
 MIRRORS = (
@@ -78,7 +79,7 @@ class Mnist:
         named = self.dir or os.environ.get("MNIST_DATA_DIR", "")
         wanted = (*TRAIN, *EXAM)
         if named:
-            found = look_up(Path(named).expanduser(), wanted)
+            found = look_up(path_of(named), wanted)
         else:
             found = have(wanted, self._cache(), self._mirrors())
         return [
@@ -89,7 +90,7 @@ class Mnist:
     def _cache(self) -> Path:
         named = self.cache or os.environ.get("MNIST_PIPELINE_CACHE", "")
         if named:
-            return Path(named).expanduser()
+            return path_of(named)
         home = os.environ.get("XDG_CACHE_HOME", "")
         return (Path(home) if home else Path.home() / ".cache") / "mnist-pipeline"
 

@@ -22,16 +22,13 @@ from mnist_pipeline.contract.records import (
     PartInput,
     Records,
     Reject,
-    Role,
-    identity_of_files,
     unreadable,
 )
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.layouts import ImageColumns, find_image_column
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
 from mnist_pipeline.plugins import option
-from mnist_pipeline.sources.csv import files_at
-from mnist_pipeline.sources.idx import BLOCK_ROWS
+from mnist_pipeline.sources.files import BLOCK_ROWS, FilePart, files_at
 
 # Bytes read ahead a column: without it a whole column of a row group is held in memory.
 _READ_BUFFER = 1 << 16
@@ -39,25 +36,12 @@ _LONGEST_PAYLOAD = 4096
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetPart:
+class ParquetPart(FilePart):
     """One Parquet file; `label` is None for unlabelled images."""
 
-    path: Path
     image: str | None = None
     label: str | None = "label"
     scale: float | None = None
-    role: Role = "train"
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return (self.path,)
-
-    def identity(self) -> str:
-        return identity_of_files(self.paths)
 
     def read(self, contract: ImageContract) -> Iterator[Records]:
         with _explained(self.path):

@@ -20,7 +20,8 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.plugins import build
 from mnist_pipeline.sources import csv
-from mnist_pipeline.sources.csv import Csv, CsvPart, files_at
+from mnist_pipeline.sources.csv import Csv, CsvPart
+from mnist_pipeline.sources.files import files_at
 
 CONTRACT = ImageContract()
 TINY = ImageContract(height=1, width=3)
@@ -46,7 +47,7 @@ def read(
     """All records of a file with this content, as one."""
     path = folder / "digits.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    blocks = list(CsvPart(path, labelled).read(contract))
+    blocks = list(CsvPart(path, labelled=labelled).read(contract))
     assert all(block.images.flags.c_contiguous for block in blocks)
     labels = [block.labels for block in blocks if block.labels is not None]
     return Records(
@@ -380,7 +381,7 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         ("none.csv", "none.csv does not exist"),
         ("*.tsv", r"\*.tsv leads to no file"),
         ("folder", "folder leads to no file"),
-        ("fold*", "folder is a directory, not a file"),
+        ("fold*", "leads to no file"),
         ("pipe.csv", "pipe.csv is a pipe, not a file"),
     ]:
         with pytest.raises(DataError, match=headline) as caught:
