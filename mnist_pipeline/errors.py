@@ -101,13 +101,8 @@ class OutsideError(PipelineError):
         self.transient = transient
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild_outside, (self.headline, self.remedy, self.transient, self.facts)
-
-
-def _rebuild_outside(
-    headline: str, remedy: str, transient: bool, facts: Mapping[str, Any]
-) -> OutsideError:
-    return OutsideError(headline, remedy=remedy, transient=transient, **facts)
+        facts = {"transient": self.transient, **self.facts}
+        return _rebuild, (type(self), self.headline, self.remedy, facts)
 
 
 def nearest(word: str, valid: Iterable[str], *, most: int = 3) -> list[str]:

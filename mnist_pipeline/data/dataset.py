@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -50,6 +51,11 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def by_part(self, parts: int) -> list[slice]:
+        """For each of so many parts, where its rows stand; parts are contiguous."""
+        edges = np.searchsorted(self.part, np.arange(parts + 1))
+        return [slice(first, end) for first, end in itertools.pairwise(edges)]
 
     def to_table(self) -> pa.Table:
         columns = {

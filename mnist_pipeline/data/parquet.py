@@ -198,5 +198,5 @@ def _damaged(path: Path, error: Exception) -> IntegrityError:
         "a Parquet file in the workspace is damaged",
         file=path.name,
         cause=str(error).partition("\n")[0],
-        remedy="delete it; the next run makes it anew",
+        remedy="restore it from a backup; parts and results of stages are made anew by a run",
     )

@@ -24,7 +24,7 @@ class Side(IntEnum):
     EXAM = 2
     REJECTED = 3
     SET_ASIDE = 4
-    """A row of an official test part which is not this model's exam: used for nothing."""
+    """Used for nothing: test rows that are not this model's exam, or a question asked twice."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +88,29 @@ def contained(digests: Digests, others: Digests) -> NDArray[np.bool_]:
 def official_exam(
     digests: Digests, labels: NDArray[np.uint8], official: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
-    """The rows of a source's own test part, without conflicts among themselves: (N,) bool."""
+    """The rows of a source's own test part, each image once, without conflicts: (N,) bool."""
     chosen = official.copy()
     chosen[official] = ~conflicting(digests[official], labels[official])
-    return chosen
+    return _once(digests, chosen)
 
 
 def share_exam(
     digests: Digests, labels: NDArray[np.uint8], official: NDArray[np.bool_], fraction: float
 ) -> NDArray[np.bool_]:
-    """The rows whose digest falls into the exam share: (N,) bool."""
+    """The rows whose digest falls into the exam share, each image once: (N,) bool."""
     chosen = ~official & (share_of(digests, 0) < fraction)
     chosen[~official] &= ~conflicting(digests[~official], labels[~official])
-    return chosen
+    return _once(digests, chosen)
+
+
+def _once(digests: Digests, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of chosen rows with the same image only the first: asked twice, a question counts double."""
+    rows = np.flatnonzero(chosen)
+    ids, _, _ = group(digests[rows])
+    _, first = np.unique(ids, return_index=True)
+    once = np.zeros(len(digests), np.bool_)
+    once[rows[first]] = True
+    return once
 
 
 def assign(
@@ -112,6 +122,7 @@ def assign(
     origin: NDArray[np.bool_],
     exam_digests: Digests,
     validation_fraction: float,
+    judged: bool = True,
 ) -> Assignment:
     """The side of every row, given the exam.
 
@@ -124,6 +135,7 @@ def assign(
             where it belongs; anywhere else it is an overlap.
         exam_digests: (E, 16) uint8.
         validation_fraction: the share of training rows kept for validation.
+        judged: whether the exam is used; if not, its rows are set aside.
     """
     learnable = ~official
     in_exam = contained(digests, exam_digests)
@@ -133,11 +145,13 @@ def assign(
     open_rows = learnable & ~in_exam
     conflict[open_rows] = conflicting(digests[open_rows], labels[open_rows])
     if official_is_exam:
-        conflict |= official & ~official_exam(digests, labels, official)
+        conflict[official] = conflicting(digests[official], labels[official])
+        own |= official & ~conflict
 
     sides = np.full(len(digests), Side.TRAIN, np.uint8)
     sides[share_of(digests, 1) < validation_fraction] = Side.VALIDATION
-    sides[official] = Side.EXAM if official_is_exam else Side.SET_ASIDE
-    sides[own] = Side.EXAM
+    sides[official | own] = Side.SET_ASIDE
+    if judged:
+        sides[_once(digests, own)] = Side.EXAM
     sides[overlap | conflict] = Side.REJECTED
     return Assignment(sides, conflict, overlap)

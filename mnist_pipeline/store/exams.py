@@ -16,6 +16,7 @@ from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.refs import Ref, readable_json
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 
+SHORTEST_DIGEST = 6
 Kind = Literal["official", "share"]
 
 
@@ -31,6 +32,7 @@ class Exam:
         data: its rows as canonical Parquet.
         reason: why it became the exam of its model name.
         since: when, UTC.
+        former: the exams of this name before it: digest, reason, since.
     """
 
     digest: str
@@ -40,6 +42,7 @@ class Exam:
     data: Ref
     reason: str = "first training"
     since: str = ""
+    former: tuple[Mapping[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -54,6 +57,7 @@ class Exam:
             Ref.from_json(data["data"]),
             data["reason"],
             data["since"],
+            tuple(data.get("former", ())),
         )
 
 
@@ -102,7 +106,7 @@ def offer_exam(store: Store, exam: Exam) -> None:
 
 
 def offered_exam(store: Store, digest: str) -> Exam | None:
-    """An exam that some source brought, by its digest or the beginning of it.
+    """An exam that some source brought, by its digest or the beginning of it (6 digits or more).
 
     Raises:
         IntegrityError: its record is damaged.
@@ -112,7 +116,7 @@ def offered_exam(store: Store, digest: str) -> Exam | None:
         for name in store.children("exams")
         if name.endswith(".json") and name.startswith(digest)
     ]
-    if len(matches) != 1:
+    if len(matches) != 1 or len(digest) < SHORTEST_DIGEST:
         return None
     try:
         return Exam.from_json(json.loads(store.get(f"exams/{matches[0]}")))
@@ -125,8 +129,12 @@ def offered_exam(store: Store, digest: str) -> Exam | None:
 
 
 def set_exam(store: Store, name: str, exam: Exam, reason: str) -> Exam:
-    """Makes `exam` the exam of a model name from now on; the reason is kept with it."""
-    chosen = dataclasses.replace(exam, reason=reason, since=_now())
+    """Makes `exam` the exam of a model name from now on; the former ones stay on record."""
+    former: tuple[Mapping[str, str], ...] = ()
+    if known := exam_of(store, name):
+        last = {"digest": known.digest, "reason": known.reason, "since": known.since}
+        former = (*known.former, last)
+    chosen = dataclasses.replace(exam, reason=reason, since=_now(), former=former)
     store.put(_key(name), readable_json(chosen.to_json()))
     return chosen
 

@@ -65,6 +65,9 @@ class Manifest:
             if fields.pop("format") != FORMAT:
                 raise ValueError("unknown format")
             files = {name: Ref.from_json(ref) for name, ref in fields.pop("files").items()}
+            if not {"status", "reasons"} <= set(fields["verdict"]):
+                raise ValueError("no verdict")
+            fields["metrics"].get("accuracy")
             return cls(**fields, files=files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(

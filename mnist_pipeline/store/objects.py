@@ -12,8 +12,8 @@ import dataclasses
 import os
 import secrets
 import shutil
-import socket
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,13 +25,19 @@ from obstore.store import LocalStore, MemoryStore, from_url
 
 from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError
 from mnist_pipeline.refs import Ref, sha256, sha256_of_file
+from mnist_pipeline.store.owner import Owner
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 SCRATCH = ".scratch"
+SECONDS_UNTIL_ABANDONED = 86_400
 
 
 class ObjectMissingError(IntegrityError):
     """A key that should be in the store is not."""
+
+
+class WorkspaceMissingError(OutsideError):
+    """A reader was sent to a workspace that does not exist."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +77,8 @@ class Store:
         text = str(where)
         scheme, separator, _ = text.partition("://")
         if not separator or scheme == "file":
-            return cls._open_folder(Path(text.removeprefix("file://")), text, writable)
+            folder = Path(text.removeprefix("file://")).expanduser()
+            return cls._open_folder(folder, text, writable)
         if scheme not in SCHEMES:
             raise ConfigError(
                 f"a workspace cannot be on {scheme}://",
@@ -100,6 +107,12 @@ class Store:
             if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
             return cls(LocalStore(str(root)), text, root)
+        except FileNotFoundError:
+            raise WorkspaceMissingError(
+                "there is no workspace",
+                workspace=text,
+                remedy="check --workspace; `mnist-pipeline train` makes one",
+            ) from None
         except OSError as error:
             raise OutsideError(
                 f"the workspace cannot be {'written' if writable else 'read'}",
@@ -246,7 +259,7 @@ class Store:
         with self._explained("write", SCRATCH):
             base.mkdir(parents=True, exist_ok=True)
             _sweep(base)
-            own = base / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+            own = base / f"{Owner.this()}.{secrets.token_hex(4)}"
             own.mkdir()
         try:
             yield own
@@ -296,7 +309,7 @@ def _missing(key: str) -> ObjectMissingError:
     return ObjectMissingError(
         "an object is missing from the workspace",
         key=key,
-        remedy="restore the workspace, or run the pipeline again to make it anew",
+        remedy="restore it from a backup; parts and results of stages are made anew by a run",
     )
 
 
@@ -309,11 +322,15 @@ def _fsync(path: Path) -> None:
 
 
 def _sweep(base: Path) -> None:
-    """Removes scratch folders of processes of this host that are no more."""
-    host = socket.gethostname()
+    """Removes scratch folders of processes that are no more.
+
+    Where nobody can tell (another host, another container), after a day without a change.
+    """
     for folder in base.iterdir():
-        owner, _, rest = folder.name.rpartition(".")[0].rpartition(".")
-        if owner == host and rest.isdigit() and not Path(f"/proc/{rest}").exists():
-            if not Path("/proc/self").exists():  # no /proc: cannot tell, leave it to gc
-                return
+        owner = Owner.parse(folder.name.rpartition(".")[0])
+        if owner and owner.is_known:
+            abandoned = owner.is_gone
+        else:
+            abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
+        if abandoned:
             shutil.rmtree(folder, ignore_errors=True)

@@ -12,19 +12,19 @@ import getpass
 import json
 import os
 import re
-import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from mnist_pipeline.errors import ConfigError, IntegrityError, did_you_mean
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.series import Entry, Series
 
 CHAMPION = "champion"
+SECONDS_TO_FINISH = 600
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +59,19 @@ class Registry:
 
     def champions(self, name: str) -> Series:
         """The series of a name's champions."""
-        return Series(self.store, f"models/{name}/channels/{CHAMPION}")
+        return Series(self.store, f"models/{name}/channels/{CHAMPION}", ("version",))
 
     def runs(self, name: str) -> Series:
         """The series of a name's finished runs."""
-        return Series(self.store, f"models/{name}/runs")
+        return Series(self.store, f"models/{name}/runs", ("run", "run_key", "status", "version"))
 
     def claim(self, name: str, run: str, run_key: str) -> int:
         """A version number that nobody else has; visible only once its manifest is written."""
-        owner = {"run": run, "run_key": run_key, "host": socket.gethostname(), "pid": os.getpid()}
+        owner = dataclasses.asdict(Owner.this())
+        claim = {"run": run, "run_key": run_key, "owner": owner}
         number = max(self._claimed(name), default=0) + 1
         while not self.store.put_if_absent(
-            f"{self.prefix(name, number)}/claim.json", readable_json(owner)
+            f"{self.prefix(name, number)}/claim.json", readable_json(claim)
         ):
             number += 1
         return number
@@ -84,18 +85,18 @@ class Registry:
         key = f"{self.prefix(manifest.name, manifest.version)}/manifest.json"
         self.store.put_if_absent(key, manifest.to_bytes())
 
-    def abandoned(self, name: str, run_key: str) -> Manifest | None:
+    def abandoned(self, name: str, run: str, run_key: str) -> Manifest | None:
         """The version of a run with this key that was killed right after publishing it, if any.
 
-        Only where its process is known to be dead, and no finished run speaks of it.
+        Only where nobody else can still be at it, and no finished run speaks of it.
         """
         for number in sorted(self._claimed(name), reverse=True)[:3]:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
                 manifest = self.manifest(name, number)
-            except (IntegrityError, ConfigError, ValueError):
+            except (IntegrityError, ConfigError, ValueError, KeyError, TypeError):
                 continue  # never finished, or damaged: not one to go on with
-            if manifest.run_key != run_key or not _dead(claim):
+            if manifest.run_key != run_key or not _abandoned(claim, manifest, run):
                 continue
             if all(entry.value.get("version") != number for entry in self.runs(name).history()):
                 return manifest
@@ -263,8 +264,16 @@ def _reign_before(history: list[Entry]) -> int | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def _dead(claim: Mapping[str, Any]) -> bool:
-    """Whether the process that made a claim is known to be gone."""
-    if claim.get("host") != socket.gethostname() or not Path("/proc/self").exists():
-        return False
-    return not Path(f"/proc/{claim['pid']}").exists()
+def _abandoned(claim: Mapping[str, Any], manifest: Manifest, run: str) -> bool:
+    """Whether nobody but `run` will ever finish what a claim began.
+
+    Between a manifest and the record of its run lie seconds. Where it cannot be seen whether the
+    process lives (another host, another container), `SECONDS_TO_FINISH` must have passed.
+    """
+    if claim["run"] == run:
+        return True  # this very run, tried again
+    owner = Owner.from_json(claim["owner"])
+    if owner.is_known:
+        return owner.is_gone
+    age = datetime.now(UTC) - datetime.fromisoformat(manifest.created)
+    return age.total_seconds() > SECONDS_TO_FINISH

@@ -25,10 +25,15 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """The objects `<prefix>/000001.json`, `<prefix>/000002.json` and so on."""
+    """The objects `<prefix>/000001.json`, `<prefix>/000002.json` and so on.
+
+    Attributes:
+        required: keys without which an entry is damaged.
+    """
 
     store: Store
     prefix: str
+    required: tuple[str, ...] = ()
 
     def _key(self, sequence: int) -> str:
         return f"{self.prefix}/{sequence:06d}.json"
@@ -48,8 +53,8 @@ class Series:
         data = self.store.get(self._key(sequence))
         try:
             value = json.loads(data)
-            if not isinstance(value, dict):
-                raise ValueError("not an object")
+            if not isinstance(value, dict) or not set(self.required) <= set(value):
+                raise ValueError("not an entry of this series")
             return Entry(sequence, value)
         except ValueError:
             raise IntegrityError(
