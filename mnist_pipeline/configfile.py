@@ -88,7 +88,7 @@ def parse_setting(text: str) -> Layer:
         )
     try:
         (parsed,) = tomllib.loads(f"value = {value}").values()
-    except ValueError:  # no TOML, or more than one value
+    except (ValueError, RecursionError):  # no TOML, more than one value, or too deep
         parsed = value.strip()
     layer: dict[str, Any] = {parts[-1]: parsed}
     for part in reversed(parts[:-1]):

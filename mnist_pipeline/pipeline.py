@@ -5,28 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mnist_pipeline import plugins
 from mnist_pipeline.reporting import listening
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.ingest import ingest, inputs_of
-from mnist_pipeline.stages.judge import gates_of
 from mnist_pipeline.stages.normalize import normalize
 from mnist_pipeline.stages.publish import Outcome, publish, unchanged
+from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.train import train
 from mnist_pipeline.stages.validate import Snapshot, validate
-
-
-def check_plugins(run: Run) -> None:
-    """Builds every plugin the configuration names, so that a mistake shows before any work.
-
-    Raises:
-        ConfigError: one does not exist, or an option of it is wrong.
-    """
-    config = run.config
-    plugins.build("normalizer", config.normalize.kind, config.normalize.options())
-    plugins.build("model", config.model.kind, config.model.options())
-    gates_of(config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +72,7 @@ def run_pipeline(run: Run) -> Result:
     Raises:
         PipelineError: the run cannot go on; nothing published was touched.
     """
-    check_plugins(run)
+    run.config = resolved(run.config)
     with listening(run.reporter):
         return _run_stages(run)
 

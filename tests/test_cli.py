@@ -72,8 +72,10 @@ def test_global_options_stand_before_or_after(workspace: Path, capsys) -> None:
 def test_the_workspace_comes_from_the_environment(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("MNIST_PIPELINE_WORKSPACE", str(tmp_path / "elsewhere"))
     assert main(["models", "list"]) == 0
-    assert (tmp_path / "elsewhere").is_dir()
     assert "mnist-pipeline train" in capsys.readouterr().out
+    assert not (tmp_path / "elsewhere").exists()  # a reader makes nothing
+    assert main(["models", "verify"]) == 6
+    assert "elsewhere" in capsys.readouterr().err
 
 
 def test_show_config_is_a_file_that_gives_itself(tmp_path: Path, capsys) -> None:
@@ -181,3 +183,29 @@ def test_the_module_runs_too(idx_folder: Path, workspace: Path) -> None:
         [sys.executable, "-m", "flows.training", *words], capture_output=True, check=True
     )
     assert json.loads(done.stdout)["status"] == "promoted"
+
+
+@pytest.mark.slow
+def test_a_closed_pipe_is_no_error_and_a_full_one_is_told(workspace: Path) -> None:
+    program = Path(sys.executable).with_name("mnist-pipeline")
+    script = f"set -o pipefail; {program} --help | head -1 >/dev/null"
+    assert subprocess.run(["bash", "-c", script]).returncode == 0
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([program, "plugins"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 6
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_sigterm_is_an_interrupt(workspace: Path) -> None:
+    program = str(Path(sys.executable).with_name("mnist-pipeline"))
+    words = ["train", "--engine", "plain", "--source", "synthetic:n=20000"]
+    command = [program, *words, "--set", "train.epochs=500", "--workspace", str(workspace)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("normalize"):
+                process.terminate()
+                break
+        assert "interrupted" in process.stderr.read()
+    assert process.returncode == 130

@@ -110,9 +110,3 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert output.stdout.splitlines()[-1].split() == ["LOADED", "0"], output.stderr
     assert "Usage:" in output.stdout
-
-
-def test_no_runtime_module_imports_pandas() -> None:
-    script = "import sys, mnist_pipeline.pipeline; print('pandas' in sys.modules)"
-    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert output.stdout.strip() == "False", output.stderr

@@ -81,8 +81,9 @@ def test_an_equal_candidate_is_held(train, idx_folder: Path) -> None:
     outcome = train(f"idx:{idx_folder}", force="train").outcome
     assert outcome.status == "held"
     assert outcome.reasons[0].startswith("not_better")
+    # How a hold is told changes no result: the same verdict, with the exit code asked for.
     held = train(f"idx:{idx_folder}", "gate.fail_on_hold=true").outcome
-    assert (held.status, held.exit_code) == ("held", 4)
+    assert (held.status, held.version, held.exit_code) == ("unchanged", 2, 4)
 
 
 def test_a_better_candidate_is_promoted(train, idx_folder: Path, workspace: Path) -> None:

@@ -1,4 +1,4 @@
-"""Check: what ingest would say of some data; nothing of it is kept."""
+"""Check: what ingest and validate would say of some data; nothing of it is kept."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_pipeline.config import Config
-from mnist_pipeline.contract.quarantine import (
-    PLACES_SHOWN,
-    check_budget,
-    count_reasons,
-    places_of,
-)
+from mnist_pipeline.contract.quarantine import check_budget, count_reasons, places_of
 from mnist_pipeline.contract.records import Reject
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.data.split import conflicting
+from mnist_pipeline.data.split import Assignment, Digests, Side, assign
 from mnist_pipeline.errors import PipelineError
-from mnist_pipeline.reporting import Reporter, Step
+from mnist_pipeline.reporting import Reporter, Step, listening
 from mnist_pipeline.stages.ingest import Input, accepted_rows, inputs_of
+from mnist_pipeline.stages.validate import check_classes
 from mnist_pipeline.store.objects import Store
+
+MOST_PLACES = 1_000
+"""Rejected rows named in the JSON answer; how many more there are stands beside them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,102 +28,145 @@ class Findings:
     """What a check found; rows = accepted + rejected.
 
     Attributes:
-        places: the first rejected rows: source, place, reason, detail.
+        rejects: every rejected row.
         error: why the data would be refused as a whole, or None.
     """
 
     rows: int
-    accepted: int
-    rejected: dict[str, int]
-    places: list[dict[str, Any]]
+    rejects: list[Reject]
     error: PipelineError | None
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """How many rows were rejected, by reason."""
+        return count_reasons(self.rejects)
+
+    @property
+    def accepted(self) -> int:
+        """How many rows were not rejected."""
+        return self.rows - len(self.rejects)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
             "accepted": self.accepted,
             "rejected": self.rejected,
-            "places": self.places,
+            "places": places_of(self.rejects, MOST_PLACES),
+            "places_left_out": max(0, len(self.rejects) - MOST_PLACES),
         }
 
 
-def check(config: Config, *, labelled: bool, reporter: Reporter) -> Findings:
+@dataclasses.dataclass(frozen=True)
+class _Rows:
+    """Accepted rows of one file without their pixels."""
+
+    source: str
+    official: bool
+    labels: NDArray[np.uint8]
+    digests: Digests
+    places: NDArray[np.int64]
+
+
+def check(config: Config, *, labelled: bool, store: Store | None, reporter: Reporter) -> Findings:
     """Parses and judges every input of a configuration as ingest and validate would.
+
+    Args:
+        config: its `data` section says what and how strictly.
+        labelled: False for data without labels.
+        store: the workspace whose downloads may be used, or None.
+        reporter: who is told how far it is.
 
     Raises:
         ConfigError: a source is wrong.
-        DataError: a whole input cannot be read.
+        DataError: a named input is not there.
     """
     contract = ImageContract()
     rejects: list[Reject] = []
-    error: PipelineError | None = None
-    limit = config.data.max_reject_fraction
-    accepted: list[_Accepted] = []
+    errors: list[PipelineError] = []
+    kept: list[_Rows] = []
     rows = 0
-    scratch = Store.open("memory://")
-    overrides = {} if labelled else {"labelled": False}
-    for source in inputs_of(config.data.sources, scratch, overrides):
-        name = source.part.name
-        reporter.begin("validate", name)
-        before = len(rejects)
+    with listening(reporter):
+        inputs = inputs_of(config.data.sources, store, None if labelled else {"labelled": False})
+    for source in inputs:
+        own: list[Reject] = []
         count = 0
-        for block in accepted_rows(source.part.read(contract), contract, rejects):
-            count += len(block.images)
-            if block.labels is not None:
-                accepted.append(_Accepted(block.source, block.labels, block.digests, block.places))
-            reporter.step(Step(rows + count, 0, "rows", name))
-        own = rejects[before:]
-        rows += count + len(own)
-        error = error or _over_budget(source, count + len(own), own, limit)
-    conflicts = _conflicts(accepted)
-    rejects += conflicts
-    if error is None:
         try:
-            check_budget("the data set", rows, count_reasons(rejects), limit, places_of(rejects))
-        except PipelineError as problem:
-            error = problem
-    return Findings(
-        rows,
-        rows - len(rejects),
-        count_reasons(rejects),
-        places_of(rejects, PLACES_SHOWN),
-        error,
+            reporter.begin("validate", source.part.name)
+            for block in accepted_rows(source.part.read(contract), contract, own):
+                count += len(block.images)
+                if block.labels is not None:
+                    official = source.part.role == "exam"
+                    columns = (block.labels, block.digests, block.places)
+                    kept.append(_Rows(block.source, official, *columns))
+                reporter.step(Step(rows + count, 0, "rows", source.part.name))
+            _check_input(source, count + len(own), own, config.data.max_reject_fraction)
+        except PipelineError as error:  # the other inputs are looked at all the same
+            errors.append(error)
+        rows += count + len(own)
+        rejects += own
+    if kept:
+        labels, assignment = _assign(kept)
+        rejects += _rejects_across(kept, assignment)
+        try:
+            _check_together(config, contract, labels, assignment, rows, rejects)
+        except PipelineError as error:
+            errors.append(error)
+    return Findings(rows, rejects, errors[0] if errors else None)
+
+
+def _check_input(source: Input, rows: int, rejects: list[Reject], limit: float) -> None:
+    places = places_of(rejects)
+    check_budget(source.part.name, rows, count_reasons(rejects), limit, places)
+
+
+def _assign(kept: list[_Rows]) -> tuple[NDArray[np.uint8], Assignment]:
+    """All labels, and what becomes of each row when the files are looked at together."""
+    labels = np.concatenate([block.labels for block in kept])
+    digests = np.concatenate([block.digests for block in kept])
+    official = np.concatenate([np.full(len(block.labels), block.official) for block in kept])
+    return labels, assign(
+        digests,
+        labels,
+        official=official,
+        official_is_exam=True,
+        origin=np.zeros(len(labels), np.bool_),
+        exam_digests=digests[official],
+        validation_fraction=0.0,
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Accepted:
-    """Rows without their pixels."""
+def _check_together(
+    config: Config,
+    contract: ImageContract,
+    labels: NDArray[np.uint8],
+    assignment: Assignment,
+    rows: int,
+    rejects: list[Reject],
+) -> None:
+    """What refuses the data as a whole.
 
-    source: str
-    labels: np.ndarray[Any, np.dtype[np.uint8]]
-    digests: np.ndarray[Any, np.dtype[np.uint8]]
-    places: np.ndarray[Any, np.dtype[np.int64]]
+    Raises:
+        DataError: too many rows were rejected, or a class is missing.
+    """
+    faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
+    limit = config.data.max_reject_fraction
+    check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
+    training = labels[assignment.sides == Side.TRAIN]
+    check_classes(contract, training, config.data.min_class_share)
 
 
-def _over_budget(
-    source: Input, rows: int, rejects: list[Reject], limit: float
-) -> PipelineError | None:
-    try:
-        check_budget(source.part.name, rows, count_reasons(rejects), limit, places_of(rejects))
-    except PipelineError as error:
-        return error
-    return None
-
-
-def _conflicts(blocks: list[_Accepted]) -> list[Reject]:
-    """Rows whose image occurs with another label too, in any of the files."""
-    if not blocks:
-        return []
-    labels = np.concatenate([block.labels for block in blocks])
-    digests = np.concatenate([block.digests for block in blocks])
-    guilty = conflicting(digests, labels)
-    rejects = []
+def _rejects_across(kept: list[_Rows], assignment: Assignment) -> list[Reject]:
+    reasons = {
+        "exam_overlap": (assignment.exam_overlap, "also among the test rows"),
+        "conflicting_duplicate": (assignment.conflicting, "the same image has another label too"),
+    }
+    rejects: list[Reject] = []
     at = 0
-    for block in blocks:
-        for row in np.flatnonzero(guilty[at : at + len(block.labels)]):
-            detail = f"the same image has another label too (label {block.labels[row]})"
-            place = int(block.places[row])
-            rejects.append(Reject(block.source, place, "conflicting_duplicate", detail))
-        at += len(block.labels)
+    for block in kept:
+        end = at + len(block.labels)
+        for reason, (mask, words) in reasons.items():
+            for row in np.flatnonzero(mask[at:end]):
+                detail = f"{words} (label {block.labels[row]})"
+                rejects.append(Reject(block.source, int(block.places[row]), reason, detail))
+        at = end
     return rejects

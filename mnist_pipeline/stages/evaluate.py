@@ -13,6 +13,7 @@ from mnist_pipeline.evaluate.gate import Evaluation
 from mnist_pipeline.evaluate.metrics import Metrics, measure, mistakes, percent
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import readable_json
+from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Made, Run, memoized
 from mnist_pipeline.stages.train import rows_of
 from mnist_pipeline.stages.validate import Snapshot
@@ -74,7 +75,7 @@ def evaluate(run: Run, snapshot: Snapshot, trained: StageResult) -> StageResult:
             "exam": exam,
             **{name: trained.outputs[name].digest for name in BUNDLE_FILES},
         },
-        config={},
+        config={"packages": plugin_packages(run.config)},
         make=make,
     )
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.data import split
 from mnist_pipeline.data.dataset import Index, read_labels
-from mnist_pipeline.data.parquet import CanonicalWriter, Rows, bytes_view, read_rows
+from mnist_pipeline.data.parquet import ROW_GROUP, CanonicalWriter, Rows, bytes_view, read_rows
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.stages.ingest import Part
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.exams import Exam, Kind, exam_digest, exam_key, exam_of, offer_exam
-
-_COLUMNS = ["label", "image", "digest", "source", "place"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +58,9 @@ def choose_exam(
         )
     cut = _official_or_share(run, index, official, known)
     if not run.config.data.use_exam:
-        questions = exam_questions(run, known) if known else index.digest[cut & ~official]
-        return ExamChoice(None, False, questions, _origin(parts, index, known), False, None)
+        questions = exam_questions(run, known) if known else index.digest[cut]
+        origin = _origin(parts, index, known) if known else ~official & ~official.any()
+        return ExamChoice(None, False, questions, origin, False, None)
     offered = None
     if cut.any():
         kind: Kind = "official" if official.any() else "share"
@@ -94,9 +94,7 @@ def _official_or_share(
     return split.share_exam(index.digest, index.label, official, fraction)
 
 
-def _origin(parts: Sequence[Part], index: Index, exam: Exam | None) -> NDArray[np.bool_]:
-    if exam is None:
-        return np.ones(len(index), np.bool_)
+def _origin(parts: Sequence[Part], index: Index, exam: Exam) -> NDArray[np.bool_]:
     return np.array([part.key in exam.origins for part in parts], np.bool_)[index.part]
 
 
@@ -116,37 +114,48 @@ def _offer(
 ) -> Exam:
     """The exam made of the rows `cut`, its rows written unless they are known."""
     digest = exam_digest(index.digest[cut], index.label[cut])
-    if known and known.digest == digest:
+    if known and known.digest == digest and run.store.verifies(known.data):
         return known
     with run.store.scratch() as folder:
-        path = folder / "exam.parquet"
-        with CanonicalWriter(path, run.contract, labelled=True) as writer:
-            for number, part in enumerate(parts):
-                _copy_rows(run, part, cut[index.part == number], writer)
-        data = run.store.upload(path, exam_key(digest), rows=writer.rows)
+        _write_exam(run, parts, index, cut, folder / "exam.parquet")
+        rows = int(cut.sum())
+        data = run.store.upload(folder / "exam.parquet", exam_key(digest), rows=rows)
+    if known and known.digest == digest:
+        return known  # its rows were damaged, and are whole again
     origins = tuple(part.key for part in parts if (part.role == "exam") == (kind == "official"))
     exam = Exam(digest, kind, run.contract.fingerprint, origins, data)
-    if kind == "official":
-        offer_exam(run.store, exam)
+    offer_exam(run.store, exam)
     return exam
 
 
-def _copy_rows(run: Run, part: Part, mask: NDArray[np.bool_], writer: CanonicalWriter) -> None:
-    """Appends the masked rows of a part to an exam."""
-    at = 0
-    with run.store.local(part.data.key) as path:
-        for batch in read_rows(path, run.contract, columns=_COLUMNS):
-            chosen = mask[at : at + len(batch)]
-            at += len(batch)
-            if not chosen.any():
-                continue
+def _write_exam(
+    run: Run, parts: Sequence[Part], index: Index, cut: NDArray[np.bool_], path: Path
+) -> None:
+    """The rows `cut` as a file, sorted by digest: the same exam is always the same bytes."""
+    images = np.empty((int(cut.sum()), run.contract.pixels), np.uint8)
+    filled = 0
+    for part, rows in zip(parts, index.by_part(len(parts)), strict=True):
+        chosen = cut[rows]
+        at = 0
+        with run.store.local(part.data.key) as file:
+            for batch in read_rows(file, run.contract, columns=["image"]):
+                block = bytes_view(batch["image"])[chosen[at : at + len(batch)]]
+                images[filled : filled + len(block)] = block
+                filled += len(block)
+                at += len(batch)
+    labels, digests = index.label[cut], index.digest[cut]
+    order = np.lexsort(digests.T[::-1])
+    with CanonicalWriter(path, run.contract, labelled=True) as writer:
+        for start in range(0, len(order), ROW_GROUP):
+            rows_here = order[start : start + ROW_GROUP]
+            numbers = np.arange(start, start + len(rows_here), dtype=np.int64)
             writer.write(
                 Rows(
-                    row_ids=np.arange(writer.rows, writer.rows + int(chosen.sum())),
-                    labels=batch["label"].to_numpy()[chosen],
-                    images=bytes_view(batch["image"])[chosen],
-                    digests=bytes_view(batch["digest"])[chosen],
-                    places=batch["place"].to_numpy()[chosen],
-                    source=batch["source"][0].as_py(),
+                    row_ids=numbers,
+                    labels=labels[rows_here],
+                    images=images[rows_here],
+                    digests=digests[rows_here],
+                    places=numbers,
+                    source="exam",
                 )
             )

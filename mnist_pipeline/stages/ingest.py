@@ -112,13 +112,13 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def inputs_of(
-    specs: Sequence[str], store: Store, overrides: Mapping[str, Any] | None = None
+    specs: Sequence[str], store: Store | None, overrides: Mapping[str, Any] | None = None
 ) -> list[Input]:
     """Every input of every source, in the order given.
 
     Args:
         specs: what `--source` takes.
-        store: the workspace; downloads are kept there.
+        store: the workspace: downloads are kept there; None for none.
         overrides: options for every source that has them.
 
     Raises:
@@ -128,7 +128,7 @@ def inputs_of(
     for spec in specs:
         name, options = parse_spec(spec)
         fields = {field.name: field for field in dataclasses.fields(plugins.load("source", name))}
-        if "cache" in fields and "cache" not in options and store.root is not None:
+        if "cache" in fields and "cache" not in options and store and store.root:
             options["cache"] = str(store.root / "downloads" / "mnist")
         options |= {key: value for key, value in (overrides or {}).items() if key in fields}
         source = plugins.build("source", name, options)
@@ -171,6 +171,8 @@ def _recall(store: Store, key: str, source: PartInput) -> Part | None:
         return None
     if not all(store.verifies(ref) for ref in (data, quarantine) if ref):
         return None
+    # A file that was ingested under another name goes by the one it has today.
+    places = [{**place, "source": source.name} for place in places]
     return Part(key, source.name, source.role, rows, rejected, places, data, quarantine)
 
 
@@ -180,6 +182,11 @@ def _make(run: Run, key: str, source: PartInput) -> Part:
         path = folder / "part.parquet"
         with CanonicalWriter(path, run.contract, labelled=True) as writer:
             for rows in accepted_rows(source.read(run.contract), run.contract, rejects):
+                if rows.labels is None:
+                    raise ConfigError(
+                        f"{source.name} was read without labels, and training needs them",
+                        remedy="leave labelled=false out of its source",
+                    )
                 writer.write(rows)
                 run.reporter.step(Step(writer.rows + len(rejects), 0, "rows", source.name))
         quarantine = None

@@ -6,16 +6,15 @@ import dataclasses
 import json
 from typing import Any
 
-from mnist_pipeline import plugins
-from mnist_pipeline.config import Config
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
-from mnist_pipeline.errors import ConfigError, PipelineError, did_you_mean
-from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Gate, combine
+from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, combine
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.refs import Ref
 from mnist_pipeline.stages.evaluate import questions
 from mnist_pipeline.stages.exam import exam_questions
+from mnist_pipeline.stages.resolve import gates_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.bundles import read_bundle
@@ -39,28 +38,6 @@ class Verdict:
     champion: Evaluation | None
 
 
-def gates_of(config: Config) -> list[Gate]:
-    """The gates of a configuration, each with the `[gate]` keys that are its options.
-
-    Raises:
-        ConfigError: a rule is unknown, or a key belongs to none of the rules.
-    """
-    given = config.gate.model_dump(exclude={"rules", "fail_on_hold"})
-    gates: list[Gate] = []
-    used: set[str] = set()
-    for rule in config.gate.rules:
-        fields = {field.name for field in dataclasses.fields(plugins.load("gate", rule))}
-        options = {key: value for key, value in given.items() if key in fields}
-        used |= fields
-        gates.append(plugins.build("gate", rule, options))
-    extra = config.gate.model_extra or {}
-    for key in extra:
-        if key not in used:
-            valid = used | set(type(config.gate).model_fields)
-            raise ConfigError(f"unknown key 'gate.{key}'", remedy=did_you_mean(key, valid))
-    return gates
-
-
 def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
     """Holds the candidate against the present champion on the exam."""
     registry = Registry(run.store)
@@ -76,9 +53,11 @@ def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
             findings.append(Finding("hold", (f"champion_unusable: {error.headline}",)))
     if snapshot.exam_changed_to:
         findings.append(Finding("hold", (_exam_changed(run, snapshot),)))
-    if not findings or champion is not None:
-        case = Case(candidate, champion, _best_accuracy(run, snapshot))
-        findings += [gate.judge(case) for gate in gates_of(run.config)]
+    case = Case(candidate, champion, _best_accuracy(run, snapshot))
+    # Without the champion's answers there is nothing to compare, but the floors still hold.
+    comparable = champion is not None or seen is None
+    gates = gates_of(run.config)
+    findings += [gate.judge(case) for gate in gates if comparable or isinstance(gate, Floors)]
     return Verdict(combine(findings), seen, champion)
 
 
@@ -125,7 +104,10 @@ def _best_accuracy(run: Run, snapshot: Snapshot) -> float | None:
     registry = Registry(run.store)
     best: float | None = None
     for entry in registry.champions(run.config.name).history():
-        manifest = registry.manifest(run.config.name, entry.value["version"])
+        try:
+            manifest = registry.manifest(run.config.name, entry.value["version"])
+        except PipelineError:
+            continue  # of a version that is lost nothing is known any more
         accuracy = manifest.metrics.get("accuracy")
         if snapshot.exam and manifest.exam == snapshot.exam.digest and accuracy is not None:
             best = max(best or 0.0, accuracy)

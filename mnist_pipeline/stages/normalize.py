@@ -8,6 +8,7 @@ from mnist_pipeline.data.dataset import Index, read_side
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.refs import readable_json
+from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Made, Run, memoized
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.memo import StageResult
@@ -32,6 +33,6 @@ def normalize(run: Run, snapshot: Snapshot) -> StageResult:
         1,
         what=section.kind,
         inputs={"dataset": snapshot.digest},
-        config=section.model_dump(mode="json"),
+        config={**section.model_dump(mode="json"), "packages": plugin_packages(run.config)},
         make=make,
     )

@@ -10,6 +10,7 @@ from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
 from mnist_pipeline.stages.evaluate import evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
+from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.stages.version_report import render_report
@@ -18,6 +19,7 @@ from mnist_pipeline.store.manifest import Manifest, environment
 from mnist_pipeline.store.memo import StageResult
 from mnist_pipeline.store.registry import Registry, now
 
+GATE_FAILED = 4
 STATUS = {"promote": "promoted", "hold": "held", "block": "blocked"}
 
 
@@ -45,11 +47,15 @@ class Outcome:
 def run_key(config: Config, snapshot: Snapshot) -> str:
     """A sha256 over what a run's result depends on: data, exam, configuration, code."""
     exam = snapshot.exam.digest if snapshot.exam else None
+    resolved = config.to_json()
+    # Where the rows came from is in the data set; how a hold is told changes no result.
+    del resolved["data"]["sources"], resolved["gate"]["fail_on_hold"]
     return digest_of(
         {
             "dataset": snapshot.digest,
             "exam": [exam, snapshot.exam_changed_to],
-            "config": config.to_json(),
+            "config": resolved,
+            "packages": plugin_packages(config),
             "code": code_digest(),
         }
     )
@@ -63,13 +69,15 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     if last is None or last.value["run_key"] != run_key(run.config, snapshot):
         return None
     value = last.value
+    if any(reason.startswith("champion_unusable") for reason in value["reasons"]):
+        return None  # somebody may have mended it
     return Outcome(
         "unchanged",
         (f"unchanged: same data, configuration and code as run {value['run']}", *value["reasons"]),
         value["version"],
         value["metrics"],
         value["report"],
-        value["exit_code"],
+        _exit_code(run.config, value["status"]),
     )
 
 
@@ -90,7 +98,7 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
             return Outcome("held", finding.reasons, None, metrics, report.key, 0)
         registry = Registry(run.store)
         champion = registry.champion(run.config.name)
-        manifest = registry.abandoned(run.config.name, run_key(run.config, snapshot))
+        manifest = registry.abandoned(run.config.name, run.id, run_key(run.config, snapshot))
         if manifest and champion and champion.value["version"] == manifest.version:
             # A killed run came as far as the promotion: its verdict stands.
             finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
@@ -100,14 +108,13 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
                 manifest = _make_version(run, snapshot, trained, evaluated, verdict, metrics)
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
-        held = status == "held" and run.config.gate.fail_on_hold
         outcome = Outcome(
             status,
             finding.reasons,
             manifest.version,
             metrics,
             manifest.files["report.html"].key,
-            4 if status == "blocked" or held else 0,
+            _exit_code(run.config, status),
         )
         record = {
             "run": run.id,
@@ -120,6 +127,11 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
         registry.record_run(run.config.name, record)
         words.append(f"{run.config.name}@{manifest.version} {status}")
         return outcome
+
+
+def _exit_code(config: Config, status: str) -> int:
+    failed = status == "blocked" or (status == "held" and config.gate.fail_on_hold)
+    return GATE_FAILED if failed else 0
 
 
 def _summary(candidate: Evaluation) -> dict[str, Any]:

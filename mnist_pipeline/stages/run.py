@@ -44,6 +44,7 @@ class Run:
     reporter: Reporter = dataclasses.field(default_factory=Silent)
     contract: ImageContract = dataclasses.field(default_factory=ImageContract)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    _records: int = 0
 
     def key(self, name: str) -> str:
         """The store key of an object of this run."""
@@ -68,8 +69,9 @@ class Run:
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
         reused = words[-1:] == ["reused"]
         self.reporter.end(stage, ", ".join(words), seconds, reused=reused)
+        self._records += 1
         record = {"stage": stage, "result": words, "seconds": round(seconds, 3)}
-        self.store.put(self.key(f"stages/{stage}.json"), readable_json(record))
+        self.store.put(self.key(f"stages/{self._records:02d}-{stage}.json"), readable_json(record))
 
 
 def memoized(

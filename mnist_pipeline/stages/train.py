@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import ExitStack
 
 from mnist_pipeline import plugins
@@ -15,6 +16,7 @@ from mnist_pipeline.model.trainer import Progress
 from mnist_pipeline.model.trainer import train as train_network
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.reporting import Step
+from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Made, Run, memoized
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.bundles import bundle_files
@@ -38,6 +40,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         )
         images, labels = rows_of(run, snapshot, Side.TRAIN)
         validation = rows_of(run, snapshot, Side.VALIDATION)
+        started = time.perf_counter()
         result = train_network(
             model,
             images,
@@ -48,6 +51,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
             validation=validation,
             progress=lambda progress: run.reporter.step(_step(progress)),
         )
+        loop_seconds = round(time.perf_counter() - started, 3)
         bundle = Bundle(run.contract, normalizer, model_name, model, result.parameters)
         outputs = {
             name: run.store.put(run.key(f"bundle/{name}"), data)
@@ -60,7 +64,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         summary = f"{model_name}, {result.steps:,} steps, loss {last['loss']:.4f}" + (
             f", validation {percent(accuracy)}" if accuracy is not None else ""
         )
-        return outputs, {"steps": result.steps, "rows": len(images)}, summary
+        return outputs, {"steps": result.steps, "loop_seconds": loop_seconds}, summary
 
     return memoized(
         run,
@@ -74,6 +78,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         config={
             "model": {"kind": model_name, **section.options()},
             "train": run.config.to_json()["train"],
+            "packages": plugin_packages(run.config),
         },
         make=make,
     )

@@ -22,11 +22,12 @@ from mnist_pipeline.contract.quarantine import (
     rejects_from,
 )
 from mnist_pipeline.contract.records import Reject
+from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data import split
 from mnist_pipeline.data.dataset import Index, read_labels
 from mnist_pipeline.data.parquet import bytes_view, read_rows, read_table, write_table
 from mnist_pipeline.data.split import Side
-from mnist_pipeline.errors import DataError
+from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.refs import Ref, readable_json, sha256
 from mnist_pipeline.stages.exam import ExamChoice, choose_exam
 from mnist_pipeline.stages.ingest import Part
@@ -81,34 +82,62 @@ def validate(run: Run, parts: Sequence[Part]) -> Snapshot:
     Raises:
         DataError: more rows were rejected than the budget allows, or a class is missing.
     """
+    parts = _each_once(run, parts)
     with run.timed("validate", f"{len(parts)} part" + "s" * (len(parts) != 1)) as words:
+        known_rejects = _rejects_of_parts(run, parts)
+        _write_quarantine(run, known_rejects)
         limit = run.config.data.max_reject_fraction
-        rejects = _rejects_of_parts(run, parts)
         for part in parts:
-            try:
-                check_budget(part.name, part.rows, part.rejected, limit, part.places)
-            except DataError:
-                _write_quarantine(run, rejects)
-                raise
+            check_budget(part.name, part.rows, part.rejected, limit, part.places)
         index, official = _read_index(run, parts)
         while True:
             choice = choose_exam(run, parts, index, official)
             assignment = _assign(run, index, official, choice)
             judged = dataclasses.replace(index, side=assignment.sides)
-            _check_classes(run, judged)
+            rejects = known_rejects + _rejects_across(run, parts, judged, assignment)
+            _write_quarantine(run, rejects)
+            _check_snapshot(run, parts, judged, choice, rejects)
+            # Nothing can refuse the data any more: now, and only now, may an exam be frozen.
             if choice.exam is None or choice.frozen:
                 break
             if freeze_exam(run.store, run.config.name, choice.exam).digest == choice.exam.digest:
                 break
-        rejects += _rejects_across(run, parts, judged, assignment)
-        _write_quarantine(run, rejects)
-        rows = sum(part.rows for part in parts)
-        # Exam questions that a file brings are kept out, but they are no fault of the file.
-        faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
-        check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
         snapshot = _write_snapshot(run, parts, judged, choice, rejects)
         words.append(", ".join(f"{count:,} {side}" for side, count in snapshot.sides.items()))
         return snapshot
+
+
+def _each_once(run: Run, parts: Sequence[Part]) -> list[Part]:
+    """The parts without those given twice: their rows would count double."""
+    once: dict[tuple[str, str], Part] = {}
+    for part in parts:
+        if once.setdefault((part.data.digest, part.role), part) is not part:
+            run.reporter.note(f"{part.name} has the same rows as an input before it: counted once")
+    return list(once.values())
+
+
+def _check_snapshot(
+    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, rejects: Sequence[Reject]
+) -> None:
+    """What can refuse the data as a whole.
+
+    Raises:
+        DataError: too many rows were rejected, or a class is missing.
+        ConfigError: there is nothing to judge a model on.
+    """
+    # Exam questions that a file brings are kept out, but they are no fault of the file.
+    faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
+    rows = sum(part.rows for part in parts)
+    limit = run.config.data.max_reject_fraction
+    check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
+    training = index.label[index.side == Side.TRAIN]
+    check_classes(run.contract, training, run.config.data.min_class_share)
+    if choice.exam is None and not (index.side == Side.VALIDATION).any():
+        raise ConfigError(
+            "without an exam there must be validation rows to judge on",
+            rows=len(index),
+            remedy="raise data.validation_fraction, give more rows, or leave out --no-exam",
+        )
 
 
 def _read_index(run: Run, parts: Sequence[Part]) -> tuple[Index, NDArray[np.bool_]]:
@@ -136,19 +165,24 @@ def _assign(
         origin=choice.origin,
         exam_digests=choice.questions,
         validation_fraction=run.config.data.validation_fraction,
+        judged=choice.exam is not None,
     )
 
 
-def _check_classes(run: Run, index: Index) -> None:
+def check_classes(contract: ImageContract, training: NDArray[np.uint8], min_share: float) -> None:
     """Every class must have its share of the training rows, or nothing is learnt of it.
+
+    Args:
+        contract: which classes there are.
+        training: (N,) labels of the training rows.
+        min_share: the least share of them that a class must have.
 
     Raises:
         DataError: one has not.
     """
-    training = index.label[index.side == Side.TRAIN]
-    counts = np.bincount(training, minlength=len(run.contract.classes))
-    least = run.config.data.min_class_share * len(training)
-    for name, count in zip(run.contract.classes, counts, strict=True):
+    counts = np.bincount(training, minlength=len(contract.classes))
+    least = min_share * len(training)
+    for name, count in zip(contract.classes, counts, strict=True):
         if count == 0 or count < least:
             missing = "is missing from" if count == 0 else "is too rare in"
             raise DataError(
@@ -165,7 +199,9 @@ def _rejects_of_parts(run: Run, parts: Sequence[Part]) -> list[Reject]:
     for part in parts:
         if part.quarantine:
             with run.store.local(part.quarantine.key) as path:
-                rejects += rejects_from(read_table(path))
+                table = read_table(path)
+            # A file that was ingested under another name goes by the one it has today.
+            rejects += [dataclasses.replace(r, source=part.name) for r in rejects_from(table)]
     return rejects
 
 
@@ -178,8 +214,7 @@ def _rejects_across(
         ("conflicting_duplicate", assignment.conflicting, "the same image has another label too"),
     )
     rejects: list[Reject] = []
-    for number, part in enumerate(parts):
-        own = index.part == number
+    for part, own in zip(parts, index.by_part(len(parts)), strict=True):
         if not (index.side[own] == Side.REJECTED).any():
             continue
         at = 0
