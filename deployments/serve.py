@@ -18,6 +18,8 @@ from prefect.schedules import Cron, Interval
 
 from flows.training import training_flow
 from mnist_pipeline.configfile import DEFAULT_PRESET, load_file, load_preset, resolve
+from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.stages.resolve import resolved
 
 
 def main() -> None:
@@ -29,13 +31,16 @@ def main() -> None:
     parser.add_argument("--timezone", default="UTC", help="of --cron, e.g. Europe/Berlin")
     parser.add_argument("--seconds", type=float, help="an interval instead of --cron, to try it")
     options = parser.parse_args()
-    config = resolve([load_preset(DEFAULT_PRESET), load_file(options.config)])
+    try:
+        config = resolved(resolve([load_preset(DEFAULT_PRESET), load_file(options.config)]))
+        schedule = Cron(options.cron, timezone=options.timezone)
+        if options.seconds is not None:
+            schedule = Interval(timedelta(seconds=options.seconds))
+    except (PipelineError, ValueError) as error:
+        parser.error(str(error))
     workspace = options.workspace
     if "://" not in workspace:
         workspace = str(Path(workspace).resolve())
-    schedule = Cron(options.cron, timezone=options.timezone)
-    if options.seconds:
-        schedule = Interval(timedelta(seconds=options.seconds))
     training_flow.serve(
         name="nightly",
         schedule=schedule,

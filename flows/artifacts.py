@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.logging import get_run_logger
 
 from mnist_pipeline.evaluate.metrics import Metrics, percent
 from mnist_pipeline.stages.evaluate import metrics_of
@@ -11,7 +16,23 @@ from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.memo import StageResult
 
+F = TypeVar("F", bound=Callable[..., None])
 
+
+def best_effort(show: F) -> F:
+    """A picture that could not be hung must not fail a run whose work is done."""
+
+    @functools.wraps(show)
+    def wrapped(*arguments: Any) -> None:
+        try:
+            show(*arguments)
+        except Exception as error:  # whatever the server or the network says
+            get_run_logger().warning("the Prefect UI was not told: %s", error)
+
+    return wrapped  # type: ignore[return-value]
+
+
+@best_effort
 def show_data(name: str, snapshot: Snapshot) -> None:
     """A table: rows by side and by reason of rejection."""
     rows = [{"rows": count, "of": side} for side, count in snapshot.sides.items()]
@@ -23,6 +44,7 @@ def show_data(name: str, snapshot: Snapshot) -> None:
     )
 
 
+@best_effort
 def show_verdict(run: Run, evaluated: StageResult, outcome: Outcome) -> None:
     """Markdown: verdict with reasons, metrics, confusion matrix."""
     metrics = metrics_of(run, evaluated)

@@ -2,6 +2,7 @@
 
 Prefect's own caching is off: the stages remember their results themselves, for both engines, and
 check that what they remember is still there. Only errors that may pass by themselves are retried.
+There are no task timeouts: they cannot stop native code; `train.deadline` is checked in the loop.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def stage(name: str, run_name: str | None = None) -> Callable[[F], Any]:
     )
 
 
-find_inputs_task = stage("find inputs")(inputs_of)
+# Downloads try their mirrors in turn and go on where they broke off: no retries on top of that.
+find_inputs_task = task(name="find inputs", cache_policy=NO_CACHE, persist_result=False)(inputs_of)
 ingest_task = stage("ingest", "ingest {source.part.name}")(ingest)
 validate_task = stage("validate")(validate)
 normalize_task = stage("normalize")(normalize)

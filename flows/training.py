@@ -7,10 +7,14 @@ its types would not be found on the other side.
 """
 
 import sys
+from urllib.parse import urlsplit
 
+import httpx
 from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from flows.artifacts import show_data, show_verdict
 from flows.tasks import (
@@ -23,9 +27,11 @@ from flows.tasks import (
     validate_task,
 )
 from mnist_pipeline.config import Config
-from mnist_pipeline.pipeline import Result, check_plugins, result_of
+from mnist_pipeline.errors import OutsideError
+from mnist_pipeline.pipeline import Result, result_of
 from mnist_pipeline.reporting import Reporter, Step, listener, listening
 from mnist_pipeline.stages.publish import unchanged
+from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run, Stage
 from mnist_pipeline.store.objects import Store
 
@@ -52,8 +58,7 @@ def training_flow(
         PipelineError: the run cannot go on; nothing published was touched.
     """
     reporter = RunLog(listener())
-    run = Run(Store.open(workspace), config, force=force, reporter=reporter)
-    check_plugins(run)
+    run = Run(Store.open(workspace), resolved(config), force=force, reporter=reporter)
     inputs = find_inputs_task(config.data.sources, run.store)
     parts = [ingest_task(run, source) for source in inputs]
     snapshot = validate_task(run, parts)
@@ -97,8 +102,39 @@ def run_training_flow(
     Without heartbeats: somebody is watching, and joining their thread would cost a second.
     """
     with listening(reporter), temporary_settings(_NO_HEARTBEATS):
-        result: Result = training_flow(config, workspace, force)
+        _check_server()
+        try:
+            result: Result = training_flow(config, workspace, force)
+        except (httpx.HTTPError, PrefectException) as error:
+            raise _no_server(error) from error
         return result
+
+
+def _check_server() -> None:
+    """Reaches the server, or starts the temporary one, before anything else is tried.
+
+    Raises:
+        OutsideError: it cannot be reached.
+    """
+    failure: Exception | None
+    try:
+        with get_client(sync_client=True) as client:
+            failure = client.api_healthcheck()
+    except (httpx.HTTPError, httpx.InvalidURL, PrefectException, RuntimeError, ValueError) as error:
+        failure = error
+    if failure is not None:
+        raise _no_server(failure)
+
+
+def _no_server(error: Exception) -> OutsideError:
+    url = urlsplit(PREFECT_API_URL.value() or "")
+    return OutsideError(
+        "the Prefect server cannot be reached",
+        url=f"{url.scheme}://{url.hostname}:{url.port}{url.path}" if url.hostname else url.path,
+        cause=f"{type(error).__name__}: {error}".partition("\n")[0],
+        remedy="start it with `prefect server start`, or mend PREFECT_API_URL (unset: a temporary "
+        "server), or run without Prefect: --engine plain",
+    )
 
 
 if __name__ == "__main__":

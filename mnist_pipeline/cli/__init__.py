@@ -6,6 +6,9 @@ it runs.
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +20,7 @@ from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
-from mnist_pipeline.errors import ConfigError, PipelineError
+from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
 
 INTERRUPTED = 130
 BUG = 1
@@ -58,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(as_json="--json" in given, quiet="--quiet" in given)
     try:
+        _check_text(given)
         code = cli.main(args=given, prog_name="mnist-pipeline", standalone_mode=False, obj=console)
         return int(code or 0)
     except PipelineError as error:
@@ -69,22 +73,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         console.error(
             PipelineError(
-                "interrupted; nothing was published",
-                remedy="run the same command again: it goes on at the first unfinished stage",
+                "interrupted; nothing is half-written, what was published is complete",
+                remedy="run it again; a training goes on at its first unfinished stage",
             ),
             code=INTERRUPTED,
         )
         return INTERRUPTED
-    except BrokenPipeError:
+    except SystemExit:
+        # click's way of saying that nobody reads our output any more (`… | head`).
         return 0
+    except MemoryError:
+        console.error(
+            OutsideError(
+                "there is not enough memory for this", remedy="a smaller model or batch needs less"
+            )
+        )
+        return OutsideError.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            console.bug(error)
+            return BUG
+        console.error(
+            OutsideError("there is no space left to write to", remedy="free some disk space")
+        )
+        return OutsideError.exit_code
     except Exception as error:
         console.bug(error)
         return BUG
 
 
 def entry_point() -> None:
-    """The console script."""
-    sys.exit(main())
+    """The console script: SIGTERM ends it as Ctrl-C does, a closed pipe is no error."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    code = main()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuses arguments that are not text: file names may hold any bytes, our records may not."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise ConfigError(
+                f"{argument!r} is not valid text",
+                remedy="rename the file, or name the folder it lies in",
+            ) from None
 
 
 def _explained(error: click.UsageError) -> ConfigError:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import os
 import shutil
 import sys
 import time
@@ -39,11 +39,11 @@ class Console:
         self.quiet = quiet
         self.workspace = DEFAULT_WORKSPACE
 
-    def store(self) -> Store:
-        """The workspace, opened."""
+    def store(self, *, writable: bool = True) -> Store:
+        """The workspace, opened; a reader makes none and needs no right to write."""
         from mnist_pipeline.store.objects import Store
 
-        return Store.open(self.workspace)
+        return Store.open(self.workspace, writable=writable)
 
     def result(self, data: Mapping[str, Any], text: str | Callable[[], None]) -> None:
         """The command's answer: `data` with `--json`, else `text` (or what it prints)."""
@@ -75,9 +75,7 @@ class Console:
             data = error.to_json()
             if code is not None:
                 data |= {"code": code, "kind": "interrupted"}
-            places = data["facts"].pop("places", None)
-            extra = {"places": places} if places is not None else {}
-            click.echo(json.dumps({"error": data, **extra}, ensure_ascii=False, default=str))
+            click.echo(json.dumps({"error": data}, ensure_ascii=False, default=str))
             return
         first, *rest = _lines(error)
         click.secho(f"error: {first}", err=True, fg="red", bold=True)
@@ -90,7 +88,7 @@ class Console:
         self.error(
             PipelineError(
                 f"this is a bug in mnist-pipeline: {type(error).__name__}: {error}",
-                remedy="please report it with the lines above; nothing published was changed",
+                remedy="please report it with the lines above; what was published is complete",
             )
         )
 
@@ -98,8 +96,6 @@ class Console:
 def _lines(error: PipelineError) -> list[str]:
     lines = [error.headline]
     for name, value in error.facts.items():
-        if name == "places":
-            continue
         label = name.replace("_", " ")
         if isinstance(value, Mapping):
             value = ", ".join(f"{count:,} {key}" for key, count in value.items())
@@ -118,7 +114,7 @@ class TerminalReporter:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._live = sys.stderr.isatty() and not quiet
+        self._live = sys.stderr.isatty() and not quiet and os.environ.get("TERM") != "dumb"
         self._stage = ""
         self._last_step = 0.0
 
@@ -166,27 +162,27 @@ def global_options(command: F) -> F:
         elif value is not None:
             console.workspace = value
 
-    @click.option(
-        "--workspace",
-        metavar="DIR|URL",
-        envvar="MNIST_PIPELINE_WORKSPACE",
-        expose_value=False,
-        callback=remember,
-        help=f"Where everything is kept; default ./{DEFAULT_WORKSPACE}.",
+    options = (
+        click.option(
+            "--quiet", is_flag=True, expose_value=False, callback=remember, help="No progress."
+        ),
+        click.option(
+            "--json",
+            "as_json",
+            is_flag=True,
+            expose_value=False,
+            callback=remember,
+            help="One JSON object on stdout, everything else on stderr.",
+        ),
+        click.option(
+            "--workspace",
+            metavar="DIR|URL",
+            envvar="MNIST_PIPELINE_WORKSPACE",
+            expose_value=False,
+            callback=remember,
+            help=f"Where everything is kept; default ./{DEFAULT_WORKSPACE}.",
+        ),
     )
-    @click.option(
-        "--json",
-        "as_json",
-        is_flag=True,
-        expose_value=False,
-        callback=remember,
-        help="One JSON object on stdout, everything else on stderr.",
-    )
-    @click.option(
-        "--quiet", is_flag=True, expose_value=False, callback=remember, help="No progress."
-    )
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return command(*args, **kwargs)
-
-    return wrapped  # type: ignore[return-value]
+    for option in options:
+        command = option(command)
+    return command

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
 
 from mnist_pipeline.cli.console import Console, global_options
-from mnist_pipeline.errors import ConfigError
+from mnist_pipeline.errors import ConfigError, IntegrityError, did_you_mean
+
+if TYPE_CHECKING:
+    from mnist_pipeline.store.registry import Registry
 
 
 @click.group()
@@ -22,13 +26,17 @@ def models() -> None:
 @click.pass_obj
 def list_models(console: Console, name: str | None) -> None:
     """Every version of every model (or of NAME), oldest first."""
+    from mnist_pipeline.store.objects import WorkspaceMissingError
     from mnist_pipeline.store.registry import Registry
 
-    registry = Registry(console.store())
-    names = [name] if name else registry.names()
-    if name and name not in registry.names():
-        registry.find(name)  # explains
-    rows = [info for each in names for info in registry.versions(each)]
+    try:
+        registry = Registry(console.store(writable=False))
+        names = registry.names()
+    except WorkspaceMissingError:
+        names = []
+    if name and name not in names:
+        raise ConfigError(f"there is no model called {name!r}", remedy=did_you_mean(name, names))
+    rows = [info for each in names if name in (None, each) for info in registry.versions(each)]
 
     def show() -> None:
         if not rows:
@@ -59,7 +67,7 @@ def show(console: Console, reference: str) -> None:
     """Everything about one version: verdict, metrics, lineage, files, its reign as champion."""
     from mnist_pipeline.store.registry import Registry
 
-    registry = Registry(console.store())
+    registry = Registry(console.store(writable=False))
     manifest = registry.find(reference)
     data = json.loads(manifest.to_bytes())
     history = [
@@ -95,13 +103,12 @@ def verify(console: Console, references: tuple[str, ...]) -> int:
     from mnist_pipeline.store.bundles import why_unusable
     from mnist_pipeline.store.registry import Registry
 
-    registry = Registry(console.store())
+    registry = Registry(console.store(writable=False))
     if references:
         manifests = [registry.find(reference) for reference in references]
         wanted = [(manifest.name, manifest.version) for manifest in manifests]
     else:
-        infos = [info for name in registry.names() for info in registry.versions(name)]
-        wanted = [(info.name, info.version) for info in infos]
+        wanted = [pair for name in registry.names() for pair in _to_verify(registry, name)]
     checked = [
         (name, version, why_unusable(registry.store, name, version)) for name, version in wanted
     ]
@@ -121,6 +128,14 @@ def verify(console: Console, references: tuple[str, ...]) -> int:
     ]
     console.result({"versions": rows}, show_rows)
     return max((error.exit_code for *_, error in checked if error), default=0)
+
+
+def _to_verify(registry: Registry, name: str) -> list[tuple[str, int]]:
+    """Every visible version, and the champion even where its manifest is gone."""
+    versions = {info.version for info in registry.versions(name)}
+    if champion := registry.champion(name):
+        versions.add(champion.value["version"])
+    return [(name, version) for version in sorted(versions)]
 
 
 @models.command()
@@ -157,10 +172,11 @@ def rollback(console: Console, name: str, reason: str) -> None:
     from mnist_pipeline.store.registry import Registry
 
     registry = Registry(console.store())
-    previous = registry.find(name).version
-    verify_version(console.store(), registry.manifest(name, registry.before_champion(name)))
-    entry = registry.rollback(name, reason)
-    version = entry.value["version"]
+    before = registry.manifest(name, registry.before_champion(name))
+    verify_version(registry.store, before)
+    seen = registry.champion(name)
+    version = registry.rollback(name, reason).value["version"]
+    previous = seen.value["version"] if seen else None
     data = {"model": name, "version": version, "previous": previous}
     console.result(data, f"{name}@{version} is champion again (before: {previous})")
 
@@ -181,16 +197,25 @@ def set_exam(console: Console, name: str, digest: str, reason: str) -> None:
     """Judge NAME on another exam from now on: the one whose DIGEST a held run has named."""
     from mnist_pipeline.store.exams import exam_of, offered_exam
     from mnist_pipeline.store.exams import set_exam as choose
-    from mnist_pipeline.store.registry import Registry
+    from mnist_pipeline.store.registry import Registry, parse_reference
 
     store = console.store()
-    if exam_of(store, name) is None:
-        Registry(store).find(name)  # explains
+    if parse_reference(name) != (name, None) or exam_of(store, name) is None:
+        raise ConfigError(
+            f"there is no model called {name!r} that has an exam",
+            remedy=did_you_mean(name, Registry(store).names()),
+        )
     offered = offered_exam(store, digest)
     if offered is None:
         raise ConfigError(
-            f"there is no exam {digest!r}",
-            remedy="a run that is held for exam_changed names the digest of its test rows",
+            f"there is no exam {digest!r}, or several",
+            remedy="give 12 digits: a run that is held for exam_changed names its exam",
+        )
+    if not store.verifies(offered.data):
+        raise IntegrityError(
+            f"the rows of exam {digest!r} are not what they were",
+            key=offered.data.key,
+            remedy="run the training that brought it again",
         )
     chosen = choose(store, name, offered, reason)
     data = {"model": name, "exam": chosen.digest, "rows": chosen.data.rows, "reason": reason}

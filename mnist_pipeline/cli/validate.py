@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
+
+if TYPE_CHECKING:
+    from mnist_pipeline.stages.check import Findings
+    from mnist_pipeline.store.objects import Store
+
+PLACES_SHOWN = 20
 
 
 @click.command(
@@ -33,14 +39,15 @@ def validate(
 
     config = resolve([*map(parse_setting, settings), {"data": {"sources": list(specs)}}])
     reporter = TerminalReporter(quiet=console.quiet)
-    findings = check(config, labelled=not unlabelled, reporter=reporter)
+    store = _workspace(console)
+    findings = check(config, labelled=not unlabelled, store=store, reporter=reporter)
 
     def show() -> None:
-        for place in findings.places:
-            click.echo("{source}:{place}: {reason}: {detail}".format(**place))
-        more = sum(findings.rejected.values()) - len(findings.places)
-        if more > 0:
-            click.echo(f"… and {more:,} more")
+        for reject in findings.rejects[:PLACES_SHOWN]:
+            click.echo(f"{reject.source}:{reject.place}: {reject.reason}: {reject.detail}")
+        if len(findings.rejects) > PLACES_SHOWN:
+            more = len(findings.rejects) - PLACES_SHOWN
+            click.echo(f"… and {more:,} more; --json names up to 1,000")
         click.echo(f"{findings.rows:,} rows: {findings.accepted:,} accepted, {_counts(findings)}")
 
     data = findings.to_json()
@@ -52,8 +59,18 @@ def validate(
     return findings.error.exit_code if findings.error else 0
 
 
-def _counts(findings: Any) -> str:
-    total = sum(findings.rejected.values())
+def _workspace(console: Console) -> Store | None:
+    """The workspace, for its downloads, if there is one; checking data makes none."""
+    from mnist_pipeline.store.objects import WorkspaceMissingError
+
+    try:
+        return console.store(writable=False)
+    except WorkspaceMissingError:
+        return None
+
+
+def _counts(findings: Findings) -> str:
+    total = len(findings.rejects)
     if not total:
         return "0 rejected"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.rejected.items())

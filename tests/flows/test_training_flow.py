@@ -163,3 +163,28 @@ def test_only_transient_errors_are_retried(idx_folder: Path, workspace: Path, mo
     with pytest.raises(OutsideError):
         try_it("final")
     assert calls == {"transient": 2, "final": 1}
+
+
+def test_a_server_that_is_not_there(idx_folder: Path, workspace: Path, capfd) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    for url in ("http://127.0.0.1:9/api", "garbage"):
+        with temporary_settings({PREFECT_API_URL: url}):
+            assert main(train_words(idx_folder, workspace, "prefect")) == 6
+        output = capfd.readouterr()
+        error = json.loads(output.out)["error"]
+        assert error["facts"]["url"] == url
+        assert "--engine plain" in error["remedy"]
+        assert "Traceback" not in output.err
+
+
+def test_a_picture_that_cannot_be_hung_fails_nothing(
+    idx_folder: Path, workspace: Path, capsys, monkeypatch
+) -> None:
+    def failing(*_, **__) -> None:
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr("flows.artifacts.create_markdown_artifact", failing)
+    monkeypatch.setattr("flows.artifacts.create_table_artifact", failing)
+    assert main(train_words(idx_folder, workspace, "prefect")) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "promoted"
