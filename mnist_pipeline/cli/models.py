@@ -11,6 +11,7 @@ from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.errors import ConfigError, IntegrityError, did_you_mean
 
 if TYPE_CHECKING:
+    from mnist_pipeline.store.objects import Store
     from mnist_pipeline.store.registry import Registry
 
 
@@ -181,6 +182,16 @@ def rollback(console: Console, name: str, reason: str) -> None:
     console.result(data, f"{name}@{version} is champion again (before: {previous})")
 
 
+def _has_exam(store: Store, name: str) -> bool:
+    """Whether a model name has an exam; a damaged record counts, choosing is the way out of it."""
+    from mnist_pipeline.store.exams import exam_of
+
+    try:
+        return exam_of(store, name) is not None
+    except IntegrityError:
+        return True
+
+
 @models.group()
 @global_options
 def exam() -> None:
@@ -195,12 +206,12 @@ def exam() -> None:
 @click.pass_obj
 def set_exam(console: Console, name: str, digest: str, reason: str) -> None:
     """Judge NAME on another exam from now on: the one whose DIGEST a held run has named."""
-    from mnist_pipeline.store.exams import exam_of, offered_exam
+    from mnist_pipeline.store.exams import offered_exam
     from mnist_pipeline.store.exams import set_exam as choose
     from mnist_pipeline.store.registry import Registry, parse_reference
 
     store = console.store()
-    if parse_reference(name) != (name, None) or exam_of(store, name) is None:
+    if parse_reference(name) != (name, None) or not _has_exam(store, name):
         raise ConfigError(
             f"there is no model called {name!r} that has an exam",
             remedy=did_you_mean(name, Registry(store).names()),

@@ -131,7 +131,11 @@ def offered_exam(store: Store, digest: str) -> Exam | None:
 def set_exam(store: Store, name: str, exam: Exam, reason: str) -> Exam:
     """Makes `exam` the exam of a model name from now on; the former ones stay on record."""
     former: tuple[Mapping[str, str], ...] = ()
-    if known := exam_of(store, name):
+    try:
+        known = exam_of(store, name)
+    except IntegrityError:
+        known = None  # choosing another is the way out of a damaged record
+    if known:
         last = {"digest": known.digest, "reason": known.reason, "since": known.since}
         former = (*known.former, last)
     chosen = dataclasses.replace(exam, reason=reason, since=_now(), former=former)

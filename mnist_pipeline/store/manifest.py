@@ -65,9 +65,11 @@ class Manifest:
             if fields.pop("format") != FORMAT:
                 raise ValueError("unknown format")
             files = {name: Ref.from_json(ref) for name, ref in fields.pop("files").items()}
-            if not {"status", "reasons"} <= set(fields["verdict"]):
+            verdict, metrics = fields["verdict"], fields["metrics"]
+            if not (isinstance(verdict, dict) and {"status", "reasons"} <= set(verdict)):
                 raise ValueError("no verdict")
-            fields["metrics"].get("accuracy")
+            if not isinstance(metrics, dict):
+                raise ValueError("no metrics")
             return cls(**fields, files=files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(

@@ -77,7 +77,7 @@ class Store:
         text = str(where)
         scheme, separator, _ = text.partition("://")
         if not separator or scheme == "file":
-            folder = Path(text.removeprefix("file://")).expanduser()
+            folder = Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (never fails)
             return cls._open_folder(folder, text, writable)
         if scheme not in SCHEMES:
             raise ConfigError(
@@ -328,9 +328,10 @@ def _sweep(base: Path) -> None:
     """
     for folder in base.iterdir():
         owner = Owner.parse(folder.name.rpartition(".")[0])
-        if owner and owner.is_known:
-            abandoned = owner.is_gone
-        else:
-            abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
-        if abandoned:
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
+            if owner and owner.is_known:
+                abandoned = owner.is_gone
+            else:
+                abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
+            if abandoned:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -30,7 +30,7 @@ class Owner:
         """The inverse of `str`; None if the text is something else."""
         host, _, rest = text.partition("~")
         space, _, pid = rest.partition("~")
-        return cls(host, space, int(pid)) if space and pid.isdigit() else None
+        return cls(host, space, int(pid)) if space and pid.isdecimal() else None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Owner:

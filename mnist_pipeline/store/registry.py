@@ -94,9 +94,10 @@ class Registry:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
                 manifest = self.manifest(name, number)
+                ours = manifest.run_key == run_key and _abandoned(claim, manifest, run)
             except (IntegrityError, ConfigError, ValueError, KeyError, TypeError):
                 continue  # never finished, or damaged: not one to go on with
-            if manifest.run_key != run_key or not _abandoned(claim, manifest, run):
+            if not ours:
                 continue
             if all(entry.value.get("version") != number for entry in self.runs(name).history()):
                 return manifest
@@ -222,7 +223,7 @@ class Registry:
 
     def _claimed(self, name: str) -> list[int]:
         names = self.store.children(f"models/{name}/versions")
-        return sorted(int(number) for number in names if number.isdigit())
+        return sorted(int(number) for number in names if number.isdecimal())
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:

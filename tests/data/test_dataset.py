@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,23 @@ def test_another_table_is_no_index(tmp_path: Path) -> None:
     write_table(path, random_index(3).to_table().drop_columns("side"))
     with pytest.raises(IntegrityError, match="damaged"):
         Index.read(path)
+
+
+@steady
+@given(st.lists(st.integers(0, 4), max_size=8))
+def test_the_rows_of_each_part_are_found_empty_parts_too(counts: list[int]) -> None:
+    part = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    index = dataclasses.replace(random_index(len(part)), part=part)
+    places = index.by_part(len(counts))
+    assert len(places) == len(counts)
+    for number, (rows, count) in enumerate(zip(places, counts, strict=True)):
+        assert index.part[rows].tolist() == [number] * count
+    # Side by side and without a gap: together they are the whole index.
+    assert [row for rows in places for row in index.row_id[rows]] == list(range(len(part)))
+
+
+def test_without_parts_there_are_no_places() -> None:
+    assert random_index(0).by_part(0) == []
 
 
 @pytest.mark.parametrize("blocks", [[0], [4], [3, 0, 5]])

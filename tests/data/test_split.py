@@ -2,96 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from split_samples import Snapshot, digests_of, snapshots, steady
 
-from mnist_pipeline.contract.facts import row_digests
 from mnist_pipeline.data.split import (
     Assignment,
     Side,
-    assign,
     conflicting,
     contained,
     group,
-    official_exam,
-    share_exam,
     share_of,
 )
 
-steady = settings(deadline=None, derandomize=True, database=None)
 
-
-def digests_of(ids: list[int]) -> np.ndarray:
-    """(N, 16): equal ids give equal digests."""
-    return row_digests(np.array(ids, "<u4").view(np.uint8).reshape(len(ids), 4))
-
-
-@dataclasses.dataclass(frozen=True)
-class Snapshot:
-    """Rows as the split sees them: which image (by id), which label, from which kind of part."""
-
-    images: list[int]
-    labels: list[int]
-    parts: list[str]  # "exam": official test part; "origin": the exam was cut here; "new": later
-    exam: list[int]
-
-    def rows(self, which: list[int]) -> Snapshot:
-        columns = (self.images, self.labels, self.parts)
-        images, labels, parts = ([column[row] for row in which] for column in columns)
-        return Snapshot(images, labels, parts, self.exam)
-
-    def assign(self, *, official_is_exam: bool, validation_fraction: float = 0.3) -> Assignment:
-        return assign(
-            digests_of(self.images),
-            np.array(self.labels, np.uint8),
-            official=np.array([part == "exam" for part in self.parts], np.bool_),
-            official_is_exam=official_is_exam,
-            origin=np.array([part == "origin" for part in self.parts], np.bool_),
-            exam_digests=digests_of(self.exam),
-            validation_fraction=validation_fraction,
-        )
-
-    def conflicts(self, row: int) -> bool:
-        """Whether another row of the same standing has the same image and another label."""
-
-        def standing(other: int) -> str:
-            return "exam" if self.parts[other] == "exam" else "learn"
-
-        return any(
-            self.images[other] == self.images[row]
-            and self.labels[other] != self.labels[row]
-            and standing(other) == standing(row)
-            for other in range(len(self.images))
-        )
-
-
-@st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
-    rows = draw(
-        st.lists(
-            st.tuples(
-                st.integers(0, 9),  # few images, so that many occur twice
-                st.integers(0, 2),
-                st.sampled_from(["exam", "origin", "new", "new"]),
-            ),
-            max_size=25,
-        )
-    )
-    exam = draw(st.lists(st.integers(0, 9), max_size=4))
-    images, labels, parts = ([row[column] for row in rows] for column in range(3))
-    return Snapshot(images, labels, parts, exam)
-
-
-def same(one: Assignment, other: Assignment, rows: list[int] | slice) -> bool:
-    return all(
-        np.array_equal(getattr(one, name), getattr(other, name)[rows])
-        for name in ("sides", "conflicting", "exam_overlap")
-    )
+def asked(snapshot: Snapshot, found: Assignment) -> Counter[int]:
+    """How often the exam asks each image."""
+    return Counter(snapshot.images[row] for row in np.flatnonzero(found.sides == Side.EXAM))
 
 
 # --- order, growth, shrinkage ---
@@ -100,10 +31,16 @@ def same(one: Assignment, other: Assignment, rows: list[int] | slice) -> bool:
 @steady
 @given(snapshots(), st.booleans(), st.data())
 def test_the_order_of_rows_does_not_matter(snapshot: Snapshot, official: bool, data) -> None:
-    order = data.draw(st.permutations(range(len(snapshot.images))))
+    order = list(data.draw(st.permutations(range(len(snapshot.images)))))
     whole = snapshot.assign(official_is_exam=official)
     turned = snapshot.rows(order).assign(official_is_exam=official)
-    assert same(turned, whole, list(order))
+    assert np.array_equal(turned.conflicting, whole.conflicting[order])
+    assert np.array_equal(turned.exam_overlap, whole.exam_overlap[order])
+    # Of several rows with one image another may be the one asked, but as many are, and the same.
+    differ = turned.sides != whole.sides[order]
+    for found in (turned.sides, whole.sides[order]):
+        assert np.isin(found[differ], [Side.EXAM, Side.SET_ASIDE]).all()
+    assert asked(snapshot.rows(order), turned) == asked(snapshot, whole)
 
 
 @steady
@@ -116,11 +53,15 @@ def test_no_row_changes_sides_when_others_come_or_go(
     whole = snapshot.assign(official_is_exam=official)
     rest = snapshot.rows(kept).assign(official_is_exam=official)
     for place, row in enumerate(kept):
-        if whole.sides[row] != rest.sides[place]:
-            # The one exception: its contradiction came or went.
-            assert whole.conflicting[row]
-            assert whole.sides[row] == Side.REJECTED
-            assert not rest.conflicting[place]
+        sides = {whole.sides[row], rest.sides[place]}
+        if whole.conflicting[row] and not rest.conflicting[place]:
+            assert whole.sides[row] == Side.REJECTED  # one exception: its contradiction went
+        elif len(sides) > 1:
+            # The other: its question was asked by a row that went (or contradicts no more).
+            assert sides == {Side.EXAM, Side.SET_ASIDE}
+            image = snapshot.images[row]
+            assert asked(snapshot, whole)[image] == 1
+            assert asked(snapshot.rows(kept), rest)[image] == 1
 
 
 # --- what each side is ---
@@ -145,10 +86,38 @@ def test_an_exam_question_never_trains(snapshot: Snapshot, official: bool) -> No
     for row, image in enumerate(snapshot.images):
         if image in snapshot.exam:
             assert found.sides[row] not in (Side.TRAIN, Side.VALIDATION)
-            expected = {"new": Side.REJECTED, "origin": Side.EXAM}
-            if snapshot.parts[row] != "exam":
-                assert found.sides[row] == expected[snapshot.parts[row]]
-                assert found.exam_overlap[row] == (snapshot.parts[row] == "new")
+            if snapshot.parts[row] == "new":
+                assert found.sides[row] == Side.REJECTED
+            assert found.exam_overlap[row] == (snapshot.parts[row] == "new")
+
+
+@steady
+@given(snapshots(), st.booleans())
+@example(Snapshot([5, 5, 5], [0, 1, 0], ["exam", "exam", "origin"], [5]), True)
+def test_each_question_is_asked_once_by_the_first_who_has_it(
+    snapshot: Snapshot, official: bool
+) -> None:
+    found = snapshot.assign(official_is_exam=official)
+    seen = set()
+    for row, image in enumerate(snapshot.images):
+        if snapshot.is_question(row, official_is_exam=official):
+            assert found.sides[row] == (Side.SET_ASIDE if image in seen else Side.EXAM)
+            seen.add(image)
+        else:
+            assert found.sides[row] != Side.EXAM
+
+
+@steady
+@given(snapshots(), st.booleans())
+def test_without_judging_exam_rows_are_set_aside_and_nothing_else_changes(
+    snapshot: Snapshot, official: bool
+) -> None:
+    judged = snapshot.assign(official_is_exam=official)
+    found = snapshot.assign(official_is_exam=official, judged=False)
+    expected = np.where(judged.sides == Side.EXAM, Side.SET_ASIDE, judged.sides)
+    assert np.array_equal(found.sides, expected)
+    assert np.array_equal(found.conflicting, judged.conflicting)
+    assert np.array_equal(found.exam_overlap, judged.exam_overlap)
 
 
 @steady
@@ -156,12 +125,14 @@ def test_an_exam_question_never_trains(snapshot: Snapshot, official: bool) -> No
 def test_official_rows_are_the_exam_or_nothing(snapshot: Snapshot, official: bool) -> None:
     found = snapshot.assign(official_is_exam=official)
     for row, part in enumerate(snapshot.parts):
+        question = snapshot.is_question(row, official_is_exam=official)
         if part != "exam":
-            assert found.sides[row] != Side.SET_ASIDE
+            assert question or found.sides[row] != Side.SET_ASIDE
         elif not official:
             assert found.sides[row] == Side.SET_ASIDE
         else:
-            assert found.sides[row] == (Side.REJECTED if snapshot.conflicts(row) else Side.EXAM)
+            assert question == (found.sides[row] in (Side.EXAM, Side.SET_ASIDE))
+            assert question == (found.sides[row] != Side.REJECTED)
 
 
 @steady
@@ -192,52 +163,6 @@ def test_without_a_validation_share_everything_trains() -> None:
 def test_a_snapshot_without_rows_has_no_sides(official: bool) -> None:
     found = Snapshot([], [], [], [1, 2]).assign(official_is_exam=official)
     assert found.sides.shape == found.conflicting.shape == found.exam_overlap.shape == (0,)
-
-
-# --- cutting the exam ---
-
-
-@steady
-@given(snapshots())
-def test_an_official_exam_is_cut_and_assigned_alike(snapshot: Snapshot) -> None:
-    digests, labels = digests_of(snapshot.images), np.array(snapshot.labels, np.uint8)
-    official = np.array([part == "exam" for part in snapshot.parts], np.bool_)
-    chosen = official_exam(digests, labels, official)
-    for row, part in enumerate(snapshot.parts):
-        assert chosen[row] == (part == "exam" and not snapshot.conflicts(row))
-    questions = [image for image, is_in in zip(snapshot.images, chosen, strict=True) if is_in]
-    found = dataclasses.replace(snapshot, exam=questions).assign(official_is_exam=True)
-    assert np.array_equal((found.sides == Side.EXAM) & official, chosen)
-
-
-@steady
-@given(snapshots(), st.floats(0, 1, exclude_max=True))
-def test_a_share_exam_is_cut_and_assigned_alike(snapshot: Snapshot, fraction: float) -> None:
-    digests, labels = digests_of(snapshot.images), np.array(snapshot.labels, np.uint8)
-    official = np.array([part == "exam" for part in snapshot.parts], np.bool_)
-    chosen = share_exam(digests, labels, official, fraction)
-    share = share_of(digests, 0)
-    for row, part in enumerate(snapshot.parts):
-        clean = part != "exam" and not snapshot.conflicts(row)
-        assert chosen[row] == (clean and share[row] < fraction)
-    # At the first training all learnable parts are its origin; no question is an overlap then.
-    parts = [part if part == "exam" else "origin" for part in snapshot.parts]
-    questions = [image for image, is_in in zip(snapshot.images, chosen, strict=True) if is_in]
-    first = Snapshot(snapshot.images, snapshot.labels, parts, questions)
-    found = first.assign(official_is_exam=False)
-    assert np.array_equal(found.sides == Side.EXAM, chosen)
-    assert not found.exam_overlap.any()
-
-
-@steady
-@given(st.floats(0, 0.99), st.floats(0, 0.99))
-def test_a_larger_share_contains_the_smaller(one: float, other: float) -> None:
-    ids = list(range(300))
-    smaller, larger = (
-        share_exam(digests_of(ids), np.zeros(300, np.uint8), np.zeros(300, np.bool_), fraction)
-        for fraction in sorted((one, other))
-    )
-    assert not (smaller & ~larger).any()
 
 
 # --- the numbers underneath ---

@@ -51,6 +51,11 @@ def make_manifest(name: str = "digits", version: int = 1, **changes: Any) -> Man
     return Manifest(name=name, version=version, **(fields | changes))
 
 
+def run_record(**changes: Any) -> dict[str, Any]:
+    """What a finished run leaves in the series of runs; values may be given by name."""
+    return {"run": "r1", "run_key": "key", "status": "held", "version": None} | changes
+
+
 def publish_bundle(store: Store, bundle: Bundle, name: str = "digits") -> Manifest:
     """Publishes a version with all its files, as the pipeline does."""
     registry = Registry(store)

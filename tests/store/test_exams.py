@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,36 @@ def test_another_exam_is_set_with_its_reason(store: Store) -> None:
     assert freeze_exam(store, "digits", exam("a" * 64)) == chosen
 
 
+def test_the_former_exams_stay_on_record_in_their_order(store: Store) -> None:
+    first = freeze_exam(store, "digits", exam("a" * 64))
+    assert first.former == ()
+    second = set_exam(store, "digits", exam("b" * 64), "more questions")
+    third = set_exam(store, "digits", exam("a" * 64), "the old ones after all")
+    one, other = (
+        {"digest": known.digest, "reason": known.reason, "since": known.since}
+        for known in (first, second)
+    )
+    assert (one["reason"], other["reason"]) == ("first training", "more questions")
+    assert second.former == (one,)
+    assert third.former == (one, other)
+    assert exam_of(store, "digits") == third
+
+
+def test_the_first_exam_that_is_set_has_none_before_it(store: Store) -> None:
+    freeze_exam(store, "letters", exam("b" * 64))
+    chosen = set_exam(store, "digits", exam("a" * 64), "chosen before any training")
+    assert chosen.former == ()
+    assert exam_of(store, "digits") == chosen
+
+
+def test_an_exam_recorded_without_former_ones_has_none(store: Store) -> None:
+    frozen = freeze_exam(store, "digits", exam())
+    record = json.loads(store.get("models/digits/exam.json"))
+    del record["former"]
+    store.put("models/digits/exam.json", json.dumps(record).encode())
+    assert exam_of(store, "digits") == frozen
+
+
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"\xff", b'{"digest": "a"}'])
 def test_a_damaged_record_is_not_taken_for_a_first_training(store: Store, data: bytes) -> None:
     freeze_exam(store, "digits", exam())
@@ -116,20 +147,29 @@ def test_an_offered_exam_is_found_by_the_beginning_of_its_digest(store: Store) -
     for offered in (one, other, one):
         offer_exam(store, offered)
         store.put(exam_key(offered.digest), b"rows")
-    assert offered_exam(store, "ab") == offered_exam(store, one.digest) == one
-    assert offered_exam(store, "ac0") == other
-    assert offered_exam(store, "a") is None  # could be either
-    assert offered_exam(store, "b") is None
-    assert offered_exam(store, "") is None
+    assert offered_exam(store, "ab0000") == offered_exam(store, one.digest) == one
+    assert offered_exam(store, "ab0000000") == one
+    assert offered_exam(store, "ac0000") == other
+    assert offered_exam(store, "b00000") is None
+    for too_short in ("", "a", "ab", "ab000"):
+        assert offered_exam(store, too_short) is None
+
+
+def test_the_beginning_of_two_digests_means_neither(store: Store) -> None:
+    one, other = exam("abcdef" + "0" * 58), exam("abcdef" + "1" * 58)
+    for offered in (one, other):
+        offer_exam(store, offered)
+    assert offered_exam(store, "abcdef") is None
+    assert offered_exam(store, "abcdef1") == other
 
 
 def test_no_exam_is_offered_in_an_empty_store(store: Store) -> None:
-    assert offered_exam(store, "a") is None
+    assert offered_exam(store, "a" * 64) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[]"])
 def test_a_damaged_offer_is_named(store: Store, data: bytes) -> None:
-    store.put("exams/ab.json", data)
+    store.put("exams/abcdef0.json", data)
     with pytest.raises(IntegrityError, match="damaged") as caught:
-        offered_exam(store, "ab")
-    assert caught.value.facts["key"] == "exams/ab.json"
+        offered_exam(store, "abcdef")
+    assert caught.value.facts["key"] == "exams/abcdef0.json"

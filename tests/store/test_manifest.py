@@ -54,6 +54,12 @@ def test_a_manifest_that_lacks_something_is_refused(name: str) -> None:
         {"files": []},
         {"files": {"a": {}}},
         {"files": {"a": "k"}},
+        {"verdict": {}},
+        {"verdict": {"status": "promote"}},
+        {"verdict": {"reasons": []}},
+        {"verdict": None},
+        {"metrics": []},
+        {"metrics": None},
     ],
 )
 def test_a_manifest_that_this_program_does_not_know_is_refused(change: dict[str, Any]) -> None:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from store_samples import make_manifest
+from store_samples import make_manifest, run_record
 
 from mnist_pipeline.errors import ConfigError, IntegrityError
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.registry import Registry, parse_reference
+from mnist_pipeline.store.series import Entry
 
 
 @pytest.fixture
@@ -60,8 +59,7 @@ def test_a_claim_says_whose_it_is(registry: Registry) -> None:
     assert json.loads(registry.store.get("models/digits/versions/1/claim.json")) == {
         "run": "run-7",
         "run_key": "key-7",
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
+        "owner": dataclasses.asdict(Owner.this()),
     }
 
 
@@ -200,63 +198,27 @@ def test_a_damaged_manifest_is_not_taken_for_a_missing_one(
 
 def test_racing_runs_are_all_recorded(registry: Registry) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda n: registry.record_run("digits", {"run": n}), range(12)))
-    assert sorted(entry.value["run"] for entry in registry.runs("digits").history()) == list(
-        range(12)
-    )
+        list(pool.map(lambda n: registry.record_run("digits", run_record(version=n)), range(12)))
+    numbers = [entry.value["version"] for entry in registry.runs("digits").history()]
+    assert sorted(numbers) == list(range(12))
 
 
-def claim_by(registry: Registry, number: int, **changes: Any) -> None:
-    """Rewrites a claim as if somebody else had made it."""
-    key = f"{registry.prefix('digits', number)}/claim.json"
-    claim = json.loads(registry.store.get(key)) | changes
-    registry.store.put(key, readable_json(claim))
+@pytest.mark.parametrize("key", sorted(run_record()))
+def test_a_record_of_a_run_that_lacks_something_is_damaged(registry: Registry, key: str) -> None:
+    record = run_record()
+    registry.record_run("digits", record)
+    assert registry.runs("digits").latest() == Entry(1, record)
+    del record[key]
+    registry.store.put("models/digits/runs/000001.json", readable_json(record))
+    with pytest.raises(IntegrityError, match="damaged") as caught:
+        registry.runs("digits").latest()
+    assert caught.value.facts["key"] == "models/digits/runs/000001.json"
 
 
-def test_a_version_left_by_a_dead_process_is_taken_up(
-    registry: Registry, publish: Publish, dead_pid: int
-) -> None:
-    number = publish(run_key="mine")
-    claim_by(registry, number, pid=dead_pid)
-    found = registry.abandoned("digits", "mine")
-    assert found is not None
-    assert found.version == number
-    assert registry.abandoned("digits", "another") is None
-    assert registry.abandoned("letters", "mine") is None
-
-
-@pytest.mark.parametrize(
-    "why", ["alive", "elsewhere", "unfinished", "recorded", "another key", "unreadable claim"]
-)
-def test_a_version_is_left_alone_unless_its_process_is_known_to_be_dead(
-    registry: Registry, publish: Publish, dead_pid: int, why: str
-) -> None:
-    if why == "unfinished":
-        number = registry.claim("digits", "r1", "mine")
-    else:
-        number = publish(run_key="another" if why == "another key" else "mine")
-    if why != "alive":
-        claim_by(registry, number, pid=dead_pid)
-    if why == "elsewhere":
-        claim_by(registry, number, host="another-host")
-    if why == "recorded":
-        registry.record_run("digits", {"run": "r1", "version": number})
-    if why == "unreadable claim":
-        registry.store.put(f"{registry.prefix('digits', number)}/claim.json", b"{")
-    assert registry.abandoned("digits", "mine") is None
-
-
-def test_a_process_that_really_died_leaves_its_version(folder_store: Store) -> None:
-    program = (
-        "import sys\n"
-        "from mnist_pipeline.store.objects import Store\n"
-        "from mnist_pipeline.store.registry import Registry\n"
-        "print(Registry(Store.open(sys.argv[1])).claim('digits', 'r1', 'mine'))\n"
-    )
-    command = [sys.executable, "-c", program, str(folder_store.root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    registry = Registry(folder_store)
-    registry.publish(make_manifest("digits", int(done.stdout), run_key="mine"))
-    found = registry.abandoned("digits", "mine")
-    assert found is not None
-    assert found.version == 1
+def test_a_champion_without_version_is_damaged(registry: Registry) -> None:
+    key = "models/digits/channels/champion/000001.json"
+    registry.store.put(key, b'{"since": "2030-01-02T03:04:05Z", "reason": "x", "by": "gate"}')
+    for use in (registry.champion, registry.versions, registry.before_champion):
+        with pytest.raises(IntegrityError, match="damaged") as caught:
+            use("digits")
+        assert caught.value.facts["key"] == key

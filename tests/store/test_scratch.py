@@ -1,17 +1,20 @@
-"""Scratch folders: private, removed afterwards, and swept once their process is dead."""
+"""Scratch folders: private, removed afterwards, and swept once nobody needs them."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from mnist_pipeline.store.objects import SCRATCH, Store
+from mnist_pipeline.store import owner
+from mnist_pipeline.store.objects import SCRATCH, SECONDS_UNTIL_ABANDONED, Store
+from mnist_pipeline.store.owner import Owner
 
 
 def test_a_scratch_folder_is_private_empty_and_removed(store: Store) -> None:
@@ -50,26 +53,83 @@ def test_a_workspace_that_was_removed_meanwhile_is_made_again(folder_store: Stor
         assert folder.is_dir()
 
 
-def test_only_the_folders_of_dead_processes_of_this_host_are_swept(
+def folder_of(base: Path, name: str, age: float = 0) -> str:
+    """Makes a scratch folder that changed so many seconds ago; returns its name."""
+    folder = base / name
+    folder.mkdir(parents=True)
+    (folder / "file").write_text("x")
+    then = time.time() - age
+    os.utime(folder, (then, then))
+    return name
+
+
+def swept(store: Store, names: list[str]) -> set[str]:
+    """Which of these folders go when a scratch folder is asked for."""
+    assert store.root
+    base = store.root / SCRATCH
+    with store.scratch() as own:
+        left = {path.name for path in base.iterdir()}
+        assert own.name in left
+    assert {path.name for path in base.iterdir()} == left - {own.name} <= set(names)
+    assert all((base / name / "file").exists() for name in left - {own.name})
+    return set(names) - left
+
+
+def test_a_folder_is_named_after_its_process(folder_store: Store) -> None:
+    with folder_store.scratch() as own:
+        assert Owner.parse(own.name.rpartition(".")[0]) == Owner.this()
+
+
+def test_only_the_folders_of_processes_known_to_be_dead_are_swept(
     folder_store: Store, dead_pid: int
 ) -> None:
-    base = folder_store.root / SCRATCH
-    base.mkdir()
-    host = socket.gethostname()
+    base, this = folder_store.root / SCRATCH, Owner.this()
+    dead = dataclasses.replace(this, pid=dead_pid)
+    gone = [folder_of(base, f"{dead}.{random}") for random in ("aaaa", "bbbb")]
     kept = [
-        f"{host}.{os.getpid()}.aaaa",  # another thread of this process
-        f"{host}.{os.getppid()}.aaaa",
-        f"other-host.{dead_pid}.aaaa",
-        f"{host}.x.aaaa",
+        f"{this}.aaaa",  # another thread of this process
+        f"{dataclasses.replace(this, pid=os.getppid())}.aaaa",
+        f"{dataclasses.replace(dead, host='another-host')}.aaaa",
+        f"{dataclasses.replace(dead, space='1')}.aaaa",
+        f"{this.host}~{this.space}~x.aaaa",
+        f"{this.host}.{dead_pid}.aaaa",
         "somebody's folder",
     ]
-    swept = [f"{host}.{dead_pid}.aaaa", f"{host}.{dead_pid}.bbbb"]
-    for name in kept + swept:
-        (base / name).mkdir()
-        (base / name / "file").write_text("x")
-    with folder_store.scratch() as own:
-        assert sorted(path.name for path in base.iterdir()) == sorted([*kept, own.name])
-    assert sorted(path.name for path in base.iterdir()) == sorted(kept)
+    for name in kept:
+        folder_of(base, name)
+    assert swept(folder_store, kept + gone) == set(gone)
+
+
+@pytest.mark.parametrize("host", ["another-host", "a.b.example.org", ""])
+def test_where_nobody_can_tell_a_folder_is_swept_after_a_day(
+    folder_store: Store, dead_pid: int, host: str
+) -> None:
+    base, this = folder_store.root / SCRATCH, Owner.this()
+    names = [
+        f"{dataclasses.replace(this, host=host)}",
+        f"{dataclasses.replace(this, space='1')}",
+        f"{this.host}.{dead_pid}",
+        "somebody's folder",
+    ]
+    old = [folder_of(base, f"{name}.old", SECONDS_UNTIL_ABANDONED + 60) for name in names]
+    young = [folder_of(base, f"{name}.young", SECONDS_UNTIL_ABANDONED - 60) for name in names]
+    assert swept(folder_store, old + young) == set(old)
+
+
+def test_the_folder_of_a_living_process_is_kept_however_old(folder_store: Store) -> None:
+    name = folder_of(folder_store.root / SCRATCH, f"{Owner.this()}.aaaa", 1e7)
+    assert swept(folder_store, [name]) == set()
+
+
+def test_without_proc_age_decides(
+    folder_store: Store, dead_pid: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = folder_store.root / SCRATCH
+    dead = dataclasses.replace(Owner.this(), pid=dead_pid)
+    monkeypatch.setattr(owner, "_PROC", tmp_path / "no-proc")
+    old, young = folder_of(base, f"{dead}.old", 1e7), folder_of(base, f"{dead}.young")
+    mine = folder_of(base, f"{Owner.this()}.mine")
+    assert swept(folder_store, [old, young, mine]) == {old}
 
 
 def test_what_a_killed_process_leaves_behind_is_swept(folder_store: Store) -> None:

@@ -119,6 +119,25 @@ def test_a_damaged_entry_is_named(series: Series, damage: bytes) -> None:
     assert series.read(1) == first
 
 
+@pytest.mark.parametrize(
+    ("value", "whole"),
+    [(b'{"a": 1, "b": null}', True), (b'{"a": 1, "b": 2, "c": 3}', True), (b'{"a": 1}', False),
+     (b'{"b": 2, "c": 3}', False), (b"{}", False), (b'["a", "b"]', False)],
+)  # fmt: skip
+def test_an_entry_without_a_required_key_is_damaged(
+    store: Store, value: bytes, whole: bool
+) -> None:
+    series = Series(store, "models/digits/runs", ("a", "b"))
+    store.put("models/digits/runs/000001.json", value)
+    if whole:
+        assert series.latest() == Entry(1, json.loads(value))
+        return
+    for read in (series.latest, series.history, lambda: series.read(1)):
+        with pytest.raises(IntegrityError, match="damaged") as caught:
+            read()
+        assert caught.value.facts["key"] == "models/digits/runs/000001.json"
+
+
 def test_an_entry_that_is_not_there_is_missing(series: Series) -> None:
     with pytest.raises(ObjectMissingError):
         series.read(1)

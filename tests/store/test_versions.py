@@ -10,7 +10,7 @@ import pytest
 from store_samples import CONTRACT, images_of, make_bundle, publish_bundle
 
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError
+from mnist_pipeline.errors import ConfigError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import sha256
 from mnist_pipeline.store.bundles import (
@@ -22,7 +22,7 @@ from mnist_pipeline.store.bundles import (
     verify_version,
     why_unusable,
 )
-from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.objects import ObjectMissingError, Store, WorkspaceMissingError
 from mnist_pipeline.store.registry import Registry
 
 FILES = (*BUNDLE_FILES, "golden.parquet", "metrics.json", "report.html")
@@ -139,7 +139,7 @@ def test_the_workspace_is_the_argument_else_the_variable_else_the_folder(
 ) -> None:
     monkeypatch.setenv("MNIST_PIPELINE_WORKSPACE", str(workspace))
     assert same_answers(load_model("digits@2"), make_bundle(2))
-    with pytest.raises(OutsideError, match="cannot be read"):
+    with pytest.raises(WorkspaceMissingError, match="there is no workspace"):
         load_model("digits@2", tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path)
     workspace.rename(tmp_path / "workspace")

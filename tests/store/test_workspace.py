@@ -10,7 +10,7 @@ import pytest
 from obstore.store import S3Store
 
 from mnist_pipeline.errors import ConfigError, OutsideError
-from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.objects import Store, WorkspaceMissingError
 
 
 def test_a_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
@@ -19,6 +19,14 @@ def test_a_folder_is_made_where_there_is_none(tmp_path: Path) -> None:
     store.put("k", b"x")
     assert (tmp_path / "new/er/k").read_bytes() == b"x"
     assert Store.open(f"file://{tmp_path}/new/er").get("k") == b"x"
+
+
+@pytest.mark.parametrize("where", ["~/work", Path("~/work"), "file://~/work"])
+def test_a_tilde_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str | Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Store.open(where).root == (tmp_path / "work").resolve()
 
 
 @pytest.mark.parametrize("where", ["file", "file/below"])
@@ -146,8 +154,10 @@ def test_a_read_only_disk_is_named(small_disk: Path) -> None:
 
 
 def test_a_reader_makes_nothing_and_needs_no_right_to_write(tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="cannot be read"):
+    with pytest.raises(WorkspaceMissingError, match="there is no workspace") as caught:
         Store.open(tmp_path / "mistyped", writable=False)
+    assert caught.value.facts["workspace"] == str(tmp_path / "mistyped")
+    assert "--workspace" in caught.value.remedy
     assert not (tmp_path / "mistyped").exists()
     Store.open(tmp_path / "real").put("key", b"value")
     assert Store.open(tmp_path / "real", writable=False).get("key") == b"value"
