@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from small import SETTINGS, write_idx
 
+from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
 from mnist_pipeline.sources.synthetic import draw_digits
@@ -35,6 +38,25 @@ def idx_folder(tmp_path: Path, digits: tuple[np.ndarray, np.ndarray]) -> Path:
 
 
 Train = Callable[..., Result]
+
+
+@pytest.fixture
+def interrupt_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], AbstractContextManager[None]]:
+    """`with interrupt_at("train"): …` presses Ctrl-C as soon as that stage begins."""
+    begin = TerminalReporter.begin
+
+    @contextmanager
+    def interrupting(stage: str) -> Iterator[None]:
+        def begin_and_interrupt(self: TerminalReporter, name: str, what: str) -> None:
+            begin(self, name, what)
+            if name == stage:
+                signal.raise_signal(signal.SIGINT)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(TerminalReporter, "begin", begin_and_interrupt)
+            yield
+
+    return interrupting
 
 
 @pytest.fixture

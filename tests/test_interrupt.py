@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ import pytest
 from small import train_words
 
 from mnist_pipeline.cli import main
-from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.stages.run import STAGES
 from mnist_pipeline.store.bundles import why_unusable
 from mnist_pipeline.store.objects import Store
@@ -23,16 +21,8 @@ from mnist_pipeline.store.registry import Registry
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypatch) -> None:
-    begin = TerminalReporter.begin
-
-    def interrupt(self: TerminalReporter, name: str, what: str) -> None:
-        begin(self, name, what)
-        if name == stage:
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TerminalReporter, "begin", interrupt)
+def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, interrupt_at) -> None:
+    with interrupt_at(stage):
         assert main(train_words(idx_folder, workspace)) == 130
     output = capsys.readouterr()
     assert json.loads(output.out)["error"]["code"] == 130

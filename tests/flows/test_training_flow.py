@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
 from small import SETTINGS, train_words
 
 from mnist_pipeline.cli import main
-from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.stages.run import STAGES
@@ -69,17 +67,9 @@ def test_both_engines_give_the_same(idx_folder: Path, tmp_path: Path, capsys) ->
 
 @pytest.mark.parametrize("engines", [("plain", "prefect"), ("prefect", "plain")])
 def test_one_engine_takes_up_what_the_other_began(
-    engines: tuple[str, str], idx_folder: Path, workspace: Path, capsys, monkeypatch
+    engines: tuple[str, str], idx_folder: Path, workspace: Path, capsys, interrupt_at
 ) -> None:
-    begin = TerminalReporter.begin
-
-    def interrupt(self: TerminalReporter, name: str, what: str) -> None:
-        begin(self, name, what)
-        if name == "evaluate":
-            signal.raise_signal(signal.SIGINT)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TerminalReporter, "begin", interrupt)
+    with interrupt_at("evaluate"):
         assert main(train_words(idx_folder, workspace, engines[0])) == 130
     capsys.readouterr()
     assert main(train_words(idx_folder, workspace, engines[1])) == 0
@@ -90,16 +80,9 @@ def test_one_engine_takes_up_what_the_other_began(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, monkeypatch) -> None:
-    begin = TerminalReporter.begin
-
-    def interrupt(self: TerminalReporter, name: str, what: str) -> None:
-        begin(self, name, what)
-        if name == stage:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(TerminalReporter, "begin", interrupt)
-    assert main(train_words(idx_folder, workspace, "prefect")) == 130
+def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, interrupt_at) -> None:
+    with interrupt_at(stage):
+        assert main(train_words(idx_folder, workspace, "prefect")) == 130
     output = capsys.readouterr()
     assert json.loads(output.out)["error"]["code"] == 130
     assert not list(workspace.rglob("manifest.json"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import os
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.plugins import build
 from mnist_pipeline.sources import csv
 from mnist_pipeline.sources.csv import Csv, CsvPart
-from mnist_pipeline.sources.files import files_at
 
 CONTRACT = ImageContract()
 TINY = ImageContract(height=1, width=3)
@@ -347,47 +345,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert total == 25_000  # 39 MB of text
     assert peak < 30_000_000
-
-
-def names(paths: Iterable[Path], folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in paths]
-
-
-def test_files_folders_and_patterns(tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    for name in "b.csv", "a.csv.gz", ".hidden.csv", "notes.txt", "more/c.csv", "odd[1].csv":
-        (tmp_path / name).touch()
-
-    def found(pattern: str) -> list[str]:
-        return names(files_at(str(tmp_path / pattern), (".csv", ".csv.gz")), tmp_path)
-
-    assert found("") == ["a.csv.gz", "b.csv", "odd[1].csv"]
-    assert found("*.csv") == ["b.csv", "odd[1].csv"]
-    assert found("**/*.csv") == ["b.csv", "more/c.csv", "odd[1].csv"]
-    assert found("odd[1].csv") == ["odd[1].csv"]
-    assert found("notes.txt") == ["notes.txt"]
-    parts = build("source", "csv", {"path": str(tmp_path / "*.csv*")}).parts()
-    assert [(part.name, part.role) for part in parts] == [
-        ("a.csv.gz", "train"),
-        ("b.csv", "train"),
-        ("odd[1].csv", "train"),
-    ]
-
-
-def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "pipe.csv")
-    for pattern, headline in [
-        ("none.csv", "none.csv does not exist"),
-        ("*.tsv", r"\*.tsv leads to no file"),
-        ("folder", "folder leads to no file"),
-        ("fold*", "leads to no file"),
-        ("pipe.csv", "pipe.csv is a pipe, not a file"),
-    ]:
-        with pytest.raises(DataError, match=headline) as caught:
-            Csv(str(tmp_path / pattern)).parts()
-        assert caught.value.remedy
-        assert caught.value.facts["file"] == str(tmp_path / pattern)
 
 
 def test_the_identity_is_that_of_the_bytes(tmp_path: Path) -> None:
