@@ -1,6 +1,7 @@
 """Nightly training from one machine, without a work pool.
 
     prefect server start                      # in another terminal
+    export PREFECT_API_URL=http://127.0.0.1:4200/api
     python deployments/serve.py --config deployments/nightly.toml
 
 Runs until it is stopped. One training at a time: a night that begins while another still runs is
@@ -10,15 +11,17 @@ skipped.
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import timedelta
 from pathlib import Path
 
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.schedules import Cron, Interval
+from prefect.settings import PREFECT_API_URL
 
 from flows.training import training_flow
 from mnist_pipeline.configfile import DEFAULT_PRESET, load_file, load_preset, resolve
-from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.errors import OutsideError, PipelineError
 from mnist_pipeline.stages.resolve import resolved
 
 
@@ -38,6 +41,14 @@ def main() -> None:
             schedule = Interval(timedelta(seconds=options.seconds))
     except (PipelineError, ValueError) as error:
         parser.error(str(error))
+    if PREFECT_API_URL.value() is None:
+        print(
+            "error: there is no Prefect server to serve\n"
+            "  → start one with `prefect server start`, then "
+            "`export PREFECT_API_URL=http://127.0.0.1:4200/api`",
+            file=sys.stderr,
+        )
+        sys.exit(OutsideError.exit_code)
     workspace = options.workspace
     if "://" not in workspace:
         workspace = str(Path(workspace).resolve())

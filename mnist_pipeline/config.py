@@ -85,9 +85,15 @@ class GateConfig(BaseModel):
     rules: list[str] = Field(default=["floors", "mcnemar"], description="Gates, asked in order.")
     min_accuracy: Share = Field(default=0.0, description="Below this on the exam: blocked.")
     min_recall: Share = Field(default=0.0, description="A class below this: blocked.")
-    rule: Literal["better", "not_worse"] = "better"
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    margin: Annotated[float, Field(ge=0, lt=1)] = 0.002
+    rule: Literal["better", "not_worse"] = Field(
+        default="better", description="Promote what is better, or also what is not worse."
+    )
+    alpha: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.05, description="Better: chance alone would do it more rarely than this."
+    )
+    margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.002, description="Not worse: accuracy that may be lost against the best ever."
+    )
     fail_on_hold: bool = Field(default=False, description="A held candidate ends with exit code 4.")
 
 

@@ -113,6 +113,26 @@ def resolve(layers: Sequence[Layer]) -> Config:
         raise _explain(error) from None
 
 
+def explained_toml(config: Config) -> str:
+    """A configuration as TOML, each key with what it means behind it."""
+    lines: list[str] = []
+    meanings: Mapping[str, str | None] = {"name": Config.model_fields["name"].description}
+    for line in to_toml(config.to_json()).splitlines():
+        if line.startswith("["):
+            section: Any = Config.model_fields[line.strip("[]")].annotation
+            known = getattr(section, "model_fields", None)
+            meanings = (
+                {name: field.description for name, field in known.items()}
+                if known is not None
+                else {field.name: field.metadata["description"] for field in fields(section)}
+            )
+        elif " = " in line:
+            meaning = meanings.get(line.partition(" = ")[0])
+            line = f"{line:<34}  # {meaning}" if meaning else line
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def to_toml(value: Mapping[str, Any]) -> str:
     """A two-level mapping as TOML: plain keys first, then one table a section."""
     plain = [f"{k} = {_toml(v)}" for k, v in value.items() if not isinstance(v, Mapping)]

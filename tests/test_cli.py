@@ -89,6 +89,22 @@ def test_show_config_is_a_file_that_gives_itself(tmp_path: Path, capsys) -> None
     assert "seed = 9" in shown
 
 
+def test_show_config_explains_every_key_and_finds_every_mistake(capsys) -> None:
+    assert main(["train", "--show-config"]) == 0
+    keys = [line for line in capsys.readouterr().out.splitlines() if " = " in line]
+    assert len(keys) > 30
+    assert all("  # " in line for line in keys)
+    for mistake in ("model.hiden=[3]", "model.kind=sofmax", "data.sources=minst"):
+        assert main(["train", "--show-config", "--set", mistake]) == 2
+
+
+def test_without_a_command_the_help_is_shown(capsys) -> None:
+    assert main([]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("Usage:")
+    assert output.err == ""
+
+
 def test_models_show_and_verify(ask, two_versions: None) -> None:
     code, answer = ask("models", "show", "digits@2")
     assert code == 0

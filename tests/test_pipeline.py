@@ -184,3 +184,14 @@ def test_a_damaged_part_is_made_anew(train, idx_folder: Path, workspace: Path) -
 @pytest.mark.parametrize("kind", ["scale", "standardize"])
 def test_every_normalizer_runs_through(train, idx_folder: Path, kind: str) -> None:
     assert train(f"idx:{idx_folder}", f"normalize.kind={kind}").outcome.status == "promoted"
+
+
+def test_a_bundle_reads_what_people_hand_it(train, idx_folder: Path, workspace: Path) -> None:
+    train(f"idx:{idx_folder}")
+    bundle = load_model("digits", workspace)
+    assert repr(bundle) == "Bundle(softmax.v1, scale.v1, 7,850 parameters)"
+    picture = np.zeros((28, 28), np.uint8)
+    assert len(bundle.predict([picture, picture]).labels) == 2
+    assert len(bundle.predict(np.zeros((0, 28, 28), np.uint8)).labels) == 0
+    with pytest.raises(DataError, match="do not fit"):
+        bundle.predict(np.zeros((2, 784)))

@@ -27,9 +27,12 @@ BUG = 1
 
 EPILOG = """\b
 Start here:
-  mnist-pipeline train                      train on drawn digits, no data needed
-  mnist-pipeline train --source mnist       train on MNIST itself
+  mnist-pipeline train --name drawn         train on drawn digits, no data needed
+  mnist-pipeline train --source mnist       train on MNIST itself, as `digits`
   mnist-pipeline models list                see what was published
+
+\b
+A model's name keeps the exam of its first training: other test data, other --name.
 
 \b
 Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad data,
@@ -67,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineError as error:
         console.error(error)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         console.error(_explained(error))
         return ConfigError.exit_code

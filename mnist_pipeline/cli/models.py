@@ -41,7 +41,7 @@ def list_models(console: Console, name: str | None) -> None:
 
     def show() -> None:
         if not rows:
-            click.echo("no versions yet; `mnist-pipeline train` makes one")
+            click.echo(f"no versions in {console.workspace} yet; `mnist-pipeline train` makes one")
             return
         console.table(
             ["model", "created", "accuracy", "status", "channels"],
@@ -149,6 +149,8 @@ def promote(console: Console, reference: str, reason: str) -> None:
     from mnist_pipeline.store.bundles import verify_version
     from mnist_pipeline.store.registry import Registry
 
+    if not reason.strip():
+        raise ConfigError("a promotion by hand needs a reason", remedy="say why with --reason")
     registry = Registry(console.store())
     manifest = registry.find(reference)
     verify_version(console.store(), manifest)

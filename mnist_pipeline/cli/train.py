@@ -65,11 +65,15 @@ def train(
 
     Without options: the preset `fast` on drawn digits, through a Prefect flow.
     """
-    from mnist_pipeline.configfile import to_toml
+    from mnist_pipeline.configfile import explained_toml
+    from mnist_pipeline.stages.ingest import build_source
+    from mnist_pipeline.stages.resolve import resolved
 
-    config = _config(**options)
+    config = resolved(_config(**options))
+    for spec in config.data.sources:
+        build_source(spec)  # a mistake in one is told before anything slow begins
     if show_config:
-        console.result(config.to_json(), to_toml(config.to_json()).rstrip())
+        console.result(config.to_json(), explained_toml(config).rstrip())
         return 0
     console.store()  # a workspace that cannot be written is told before anything slow begins
     reporter = TerminalReporter(quiet=console.quiet)

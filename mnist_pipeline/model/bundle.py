@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.model.networks import Model, Parameters, Predictor
@@ -52,19 +52,24 @@ class Bundle:
         """Images (N, pixels) uint8 to probabilities (N, C) float32, normalizer folded in."""
         return self.spec.compile(self.parameters, self.normalizer)
 
-    def predict(self, images: NDArray[np.uint8]) -> Prediction:
+    def predict(self, images: ArrayLike) -> Prediction:
         """The answers for (N, pixels) or (N, height, width) uint8 images.
 
         Raises:
             DataError: the images have another shape or type.
         """
+        images = np.asarray(images)
         shape = (self.contract.height, self.contract.width)
         if images.ndim == 3 and images.shape[1:] == shape:
-            images = images.reshape(len(images), -1)
+            images = images.reshape(len(images), self.contract.pixels)
         probabilities = self.predictor(images)
         labels = probabilities.argmax(axis=1).astype(np.uint8)
         confidences = probabilities[np.arange(len(labels)), labels]
         return Prediction(labels, confidences, probabilities)
+
+    def __repr__(self) -> str:
+        weights = sum(array.size for array in self.parameters.values())
+        return f"Bundle({self.model}, {self.normalizer.name}, {weights:,} parameters)"
 
     def model_json(self) -> dict[str, Any]:
         """What `model.json` holds: which network, with which options, for which classes."""

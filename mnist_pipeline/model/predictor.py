@@ -64,7 +64,7 @@ class Predictor:
                 "the images do not fit the model",
                 expected=f"uint8 (N, {self.pixels})",
                 found=f"{images.dtype} {images.shape}",
-                remedy="flatten each image to one row of uint8 pixels, 0 = background",
+                remedy="give uint8 pixels, 0 = background to 255 = ink, one row an image",
             )
         probabilities = np.empty((len(images), self.classes), np.float32)
         x = np.zeros((self.batch_size + 2 * EDGE, self.pixels), np.float32)

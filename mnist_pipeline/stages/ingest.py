@@ -13,7 +13,7 @@ import numpy as np
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.facts import row_digests
 from mnist_pipeline.contract.quarantine import count_reasons, places_of, quarantine_table
-from mnist_pipeline.contract.records import PartInput, Records, Reject, Role
+from mnist_pipeline.contract.records import PartInput, Records, Reject, Role, Source
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.contract.validate import Judge
 from mnist_pipeline.data.parquet import CanonicalWriter, Rows, write_table
@@ -109,6 +109,16 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
         key, _, value = piece.partition("=")
         options[key] = value
     return plugins.resolve("source", name).name, options
+
+
+def build_source(spec: str) -> Source:
+    """The source a spec means, its options checked; nothing is opened.
+
+    Raises:
+        ConfigError: there is no such source or option.
+    """
+    source: Source = plugins.build("source", *parse_spec(spec))
+    return source
 
 
 def inputs_of(

@@ -103,6 +103,8 @@ class Store:
             if writable:
                 folder.mkdir(parents=True, exist_ok=True)
             root = folder.resolve(strict=True)
+            if not root.is_dir():
+                raise NotADirectoryError(20, "it is a file, not a folder")
             effective = os.access in os.supports_effective_ids
             if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
