@@ -82,8 +82,8 @@ def _run_stages(run: Run) -> Result:
     snapshot = validate(run, parts)
     if outcome := unchanged(run, snapshot):
         return result_of(run, snapshot, outcome)
-    normalizer = normalize(run, snapshot)
-    trained = train(run, snapshot, normalizer)
+    normalized = normalize(run, snapshot)
+    trained = train(run, snapshot, normalized)
     evaluated = evaluate(run, snapshot, trained)
-    outcome = publish(run, snapshot, trained, evaluated)
+    outcome = publish(run, snapshot, normalized, trained, evaluated)
     return result_of(run, snapshot, outcome)
