@@ -86,7 +86,13 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     )
 
 
-def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: StageResult) -> Outcome:
+def publish(
+    run: Run,
+    snapshot: Snapshot,
+    normalized: StageResult,
+    trained: StageResult,
+    evaluated: StageResult,
+) -> Outcome:
     """Makes the candidate a version with its verdict inside, promotes it if it passed.
 
     The manifest is written last, so a version is complete or invisible. If the champion moves
@@ -98,7 +104,9 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
         metrics = _summary(candidate)
         if snapshot.exam is None:
             finding = Finding("hold", ("no_exam: judged on validation rows, nothing published",))
-            html = render_report(run, snapshot, trained, evaluated, finding, transfer=reading)
+            html = render_report(
+                run, snapshot, normalized, trained, evaluated, finding, transfer=reading
+            )
             report = run.store.put(run.key("report.html"), html)
             words.append("nothing published (--no-exam)")
             return Outcome("held", finding.reasons, None, metrics, report.key, 0, reading)
@@ -112,7 +120,7 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
             verdict = judge(run, snapshot, candidate)
             if manifest is None:
                 manifest = _make_version(
-                    run, snapshot, trained, evaluated, verdict, metrics, reading
+                    run, snapshot, normalized, trained, evaluated, verdict, metrics, reading
                 )
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
@@ -153,6 +161,7 @@ def _summary(candidate: Evaluation) -> dict[str, Any]:
 def _make_version(
     run: Run,
     snapshot: Snapshot,
+    normalized: StageResult,
     trained: StageResult,
     evaluated: StageResult,
     verdict: Verdict,
@@ -165,6 +174,7 @@ def _make_version(
     prefix = registry.prefix(name, version)
     sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
+    sources["profile.json"] = normalized.outputs["profile.json"]
     files: dict[str, Ref] = {
         file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
         for file, ref in sources.items()
@@ -172,6 +182,7 @@ def _make_version(
     report = render_report(
         run,
         snapshot,
+        normalized,
         trained,
         evaluated,
         verdict.finding,
