@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import html
 import math
-import struct
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_pipeline.data.png import png_bytes
 from mnist_pipeline.evaluate.metrics import Bin, wilson
 
 WIDTH, LEFT, RIGHT, TOP = 360.0, 50.0, 8.0, 10.0
@@ -69,24 +68,8 @@ def _plain(value: object) -> str:
 
 
 def png(image: NDArray[np.uint8]) -> str:
-    """An (H, W) uint8 image as the data URI of a grey PNG (ISO/IEC 15948)."""
-    height, width = image.shape
-    # every line is preceded by its filter type, 0: none
-    lines = np.zeros((height, width + 1), np.uint8)
-    lines[:, 1:] = image
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    data = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
-        + chunk(b"IEND", b"")
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+    """An (H, W) uint8 image as the data URI of a grey PNG."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
