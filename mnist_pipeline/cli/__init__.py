@@ -16,6 +16,7 @@ import click
 
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
 from mnist_pipeline.cli.train import train
@@ -55,7 +56,7 @@ def cli() -> None:
     """
 
 
-for command in (train, validate, models, plugins):
+for command in (train, validate, data, models, plugins):
     cli.add_command(command)
 
 
