@@ -128,7 +128,9 @@ def test_drawings_are_known_by_their_source(sources: list[str], answer: str) -> 
     assert drawn(sources) == answer
 
 
-def test_a_training_on_drawings_says_so(train) -> None:
+def test_a_training_on_drawings_says_so(train, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("MNIST_DATA_DIR", raising=False)
+    monkeypatch.setenv("MNIST_PIPELINE_CACHE", str(tmp_path))
     page = Path(train("synthetic:n=600").report).read_text()
     assert "Trained on drawings." in page
     assert "this report cannot say" in page
