@@ -270,6 +270,19 @@ def test_what_is_no_parquet_file_is_named(tmp_path: Path, content: bytes, headli
     assert caught.value.remedy
 
 
+def test_memory_is_that_of_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mnist_pipeline.sources.parquet.BLOCK_ROWS", 64)
+    path = write(tmp_path, digits(200 * 32), row_group_size=32, compression="zstd")
+    (part,) = Parquet(str(path)).parts()
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    for block in part.read(CONTRACT):
+        most = max(most, pa.total_allocated_bytes() - before)
+        rows += len(block)
+        assert len(block) == 64
+    assert rows == 200 * 32
+    assert most < 1 << 20  # all row groups are 5 MB
+
+
 def test_a_file_without_rows(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"digits\.parquet has no rows"):
         read(write(tmp_path, digits(0)))
