@@ -40,10 +40,10 @@ like describe the keys of a plugin, `--show-config` prints what would be used.
 """
 )
 @click.option("--source", "sources", multiple=True, metavar="SPEC", help="Where rows come from.")
-@click.option("--preset", metavar="NAME", help="tutorial or fast (default).")
+@click.option("--preset", metavar="NAME", help="fast (default), standard or tutorial.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key, repeatable.")
-@click.option("--seed", type=int, help="Of initialisation, shuffling and dropout.")
+@click.option("--seed", type=int, help="Of everything that is random.")
 @click.option("--name", help="The model's name in the registry; default digits.")
 @click.option(
     "--engine",
