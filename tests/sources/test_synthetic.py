@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import itertools
 import os
@@ -15,8 +16,10 @@ from threadpoolctl import threadpool_limits
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import ConfigError
-from mnist_pipeline.sources.strokes import POINTS, WAYS, pen
-from mnist_pipeline.sources.synthetic import Synthetic, draw_digits
+from mnist_pipeline.sources.curves import POINTS, compiled, curves
+from mnist_pipeline.sources.hand import HAND, Hand, draw_digits
+from mnist_pipeline.sources.strokes import WAYS
+from mnist_pipeline.sources.synthetic import Synthetic
 
 CONTRACT = ImageContract()
 
@@ -120,8 +123,8 @@ def test_the_drawing_has_not_changed_without_its_version() -> None:
     # `_VERSION` in synthetic.py: it is part of the identity of everything drawn.
     images, labels = draw(500)
     assert labels[:10].tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]
-    assert images.mean() == pytest.approx(34.332, abs=0.01)
-    assert images.std() == pytest.approx(80.713, abs=0.01)
+    assert images.mean() == pytest.approx(34.337, abs=0.01)
+    assert images.std() == pytest.approx(80.859, abs=0.01)
 
 
 def test_identity_says_what_was_drawn() -> None:
@@ -171,12 +174,16 @@ def test_draw_digits_takes_labels_as_they_come() -> None:
 def test_every_digit_is_written_in_several_ways() -> None:
     assert list(WAYS) == list(range(10))
     assert all(len(ways) >= 9 for ways in WAYS.values())
+    for ways in WAYS.values():
+        shares = [share for share, _ in ways]
+        assert sum(shares) == pytest.approx(100, abs=2)  # percent, rounded
+        assert shares == sorted(shares, reverse=True)
     texts = [text for ways in WAYS.values() for _, text in ways]
     assert len(set(texts)) == len(texts)
 
 
 def test_ways_are_chosen_by_their_share() -> None:
-    strokes = pen()
+    strokes = curves()
     ends = np.cumsum([len(ways) for ways in WAYS.values()])
     least, most = np.float32(0), np.nextafter(np.float32(1), np.float32(0))
     for digit in range(10):
@@ -190,7 +197,7 @@ def test_ways_are_chosen_by_their_share() -> None:
 
 
 def test_resampling_follows_the_control_points() -> None:
-    strokes = pen()
+    strokes = curves()
     texts = [text for ways in WAYS.values() for _, text in ways]
     assert strokes.curve.sum(axis=2) == pytest.approx(1.0, abs=1e-5)  # moves with its points
     assert strokes.chord.sum(axis=2) == pytest.approx(1.0, abs=1e-5)
@@ -213,8 +220,8 @@ def test_resampling_follows_the_control_points() -> None:
 
 
 def test_a_corner_is_sharp_and_a_curve_is_not() -> None:
-    strokes = pen()
-    seven = sum(len(WAYS[digit]) for digit in range(7))
+    round_, angular = "40,0 10,14 0,50 10,86 40,100 70,86 80,50 70,14", "0,0 60,0! 40,100"
+    strokes = compiled({digit: ((1, angular if digit else round_),) for digit in range(10)})
 
     def sharpest(way: int) -> float:
         step = np.diff(strokes.curve[way] @ strokes.control[way], axis=0)
@@ -222,8 +229,31 @@ def test_a_corner_is_sharp_and_a_curve_is_not() -> None:
         cosines = [float(a @ b) for a, b in itertools.pairwise(step)]
         return float(np.degrees(np.arccos(min(cosines))))
 
-    assert sharpest(0) < 30  # a round 0
-    assert sharpest(seven) > 60  # the first 7
+    assert sharpest(0) < 30
+    assert sharpest(1) > 60
+
+
+def test_a_table_of_ones_own_is_drawn() -> None:
+    strokes = compiled({key: [(1, "50,0 50,100")] for key in range(10)})  # all are bars
+    images = draw_digits(np.arange(100) % 10, np.random.default_rng(0), strokes=strokes)
+    widths = (images.reshape(-1, 28, 28) > 60).any(axis=1).sum(axis=1)
+    assert np.median(widths) < 10  # of those of WAYS: 16
+
+
+def test_pens_and_widths_belong_to_a_digit() -> None:
+    labels = np.arange(20) % 2
+
+    def ink(hand: Hand) -> NDArray[np.float64]:
+        images = draw_digits(labels, np.random.default_rng(0), hand)
+        return images.reshape(-1, 2, 784).mean(axis=(0, 2))
+
+    still = dataclasses.replace(HAND, pens=(1.0,) * 10, widths=(0.0,) * 10)
+    wide_pen = dataclasses.replace(still, pens=(1.0, 1.5) + (1.0,) * 8)
+    narrow = dataclasses.replace(still, widths=(-0.7,) + (0.0,) * 9)
+    assert ink(wide_pen)[0] == ink(still)[0]
+    assert ink(wide_pen)[1] > 1.2 * ink(still)[1]
+    assert ink(narrow)[0] < 0.9 * ink(still)[0]
+    assert ink(narrow)[1] == ink(still)[1]
 
 
 class RandomFeatures:
