@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from mnist_pipeline.convert.formats import Form
 from mnist_pipeline.convert.rows import MOST_PLACES, RejectList, judged
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.reporting import Silent, Step
+from mnist_pipeline.sources.mnist import EXAM, TRAIN
 from mnist_pipeline.stages.ingest import inputs_of
 
 CONTRACT = ImageContract()
@@ -504,3 +507,15 @@ def test_the_same_source_is_the_same_bytes(tmp_path: Path) -> None:
         if path.is_file():
             other = tmp_path / "other" / path.relative_to(tmp_path / "one")
             assert path.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.integration
+@pytest.mark.skipif("MNIST_DATA_DIR" not in os.environ, reason="MNIST_DATA_DIR is not set")
+@pytest.mark.parametrize("compress", [False, True])
+def test_mnist_comes_out_as_it_was_published(compress: bool, tmp_path: Path) -> None:
+    run("mnist", tmp_path / "out", Form("idx", compress=compress))
+    for wanted in (*TRAIN, *EXAM):
+        name = wanted.name if compress else wanted.name.removesuffix(".gz")
+        content = (tmp_path / "out" / name).read_bytes()
+        content = gzip.decompress(content) if compress else content
+        assert hashlib.sha256(content).hexdigest() == wanted.sha256
