@@ -3,11 +3,11 @@
 A way of writing is a line of text: points `x,y` on a grid of about 100 × 100, y downwards, in the
 order in which the pen passes them. `!` after a point is a sharp corner, ` / ` lifts the pen.
 
-The ways were written by hand, looking at MNIST's training images. Their shares are halfway between
-a guess that favours no way much and the shares found in MNIST's training images (a network taught
-to name the way of a drawing, its answers corrected for the guess: Saerens, Latinne & Decaestecker
-2002, "Adjusting the outputs of a classifier to new a priori probabilities"). The shares found alone
-would leave out what is rare there, and rare ways are what a reader gets wrong.
+The ways were written by hand, looking at MNIST's training images. Most shares are a guess that
+favours no way much, moved twice half the distance to what MNIST's training images show (a network
+taught to name the way of a drawing, its answers corrected for the guess: Saerens, Latinne &
+Decaestecker 2002, "Adjusting the outputs of a classifier to new a priori probabilities"); those of
+the ways written last are by eye. The shares found alone would leave out what is rare there.
 """
 
 from __future__ import annotations
