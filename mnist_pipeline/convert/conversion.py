@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mnist_pipeline import plugins
-from mnist_pipeline.contract.quarantine import check_budget
+from mnist_pipeline.contract.quarantine import QuarantineWriter, Tally, check_budget
 from mnist_pipeline.contract.records import PartInput, Role
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.convert.formats import Form, Writer
-from mnist_pipeline.convert.rows import RejectList, judged
+from mnist_pipeline.convert.rows import MOST_PLACES, judged
 from mnist_pipeline.convert.target import Target
 from mnist_pipeline.data.parquet import Rows
 from mnist_pipeline.errors import ConfigError, DataError
@@ -100,29 +100,30 @@ def convert(
             )
         _check_apart(output, form.format, specs, parts)
         staging = stack.enter_context(target.staged())
-        rejects = RejectList(staging.rejected)
+        rejects = Tally(MOST_PLACES)
         writers: dict[Role, Writer] = {}
         accepted = 0
         with contextlib.ExitStack() as files:
-            files.callback(rejects.close)
+            quarantine = files.enter_context(QuarantineWriter(staging.rejected))
             for part in parts:
                 if part.role not in writers:
                     writers[part.role] = form.writer(staging.path, part.role, contract, split=split)
                     files.callback(writers[part.role].close)
-                blocks = judged(part, contract, labelled=form.labelled, take=rejects.take)
+                own = Tally()
+                sinks = (quarantine, rejects, own)
+                blocks = judged(part, contract, labelled=form.labelled, rejects=sinks)
                 accepted += _copy(
-                    part, blocks, writers[part.role], rejects, max_reject_fraction, reporter
+                    part, blocks, writers[part.role], own, max_reject_fraction, reporter
                 )
         count = staging.publish()
-    total = sum(rejects.counts.values())
     return Conversion(
-        rows=accepted + total,
+        rows=accepted + rejects.total,
         accepted=accepted,
-        rejected=dict(sorted(rejects.counts.items())),
+        rejected=rejects.rejected,
         places=rejects.places,
         output=str(output),
         files=count,
-        quarantine=str(target.rejected) if total else None,
+        quarantine=str(target.rejected) if rejects.total else None,
         seconds=round(time.perf_counter() - started, 3),
     )
 
@@ -131,7 +132,7 @@ def _copy(
     part: PartInput,
     blocks: Iterator[Rows],
     writer: Writer,
-    rejects: RejectList,
+    rejects: Tally,
     limit: float,
     reporter: Reporter,
 ) -> int:
@@ -141,20 +142,18 @@ def _copy(
         DataError: it cannot be read, or more than `limit` of it was rejected.
     """
     started = time.perf_counter()
-    rejects.begin_input()
     accepted = 0
     reporter.begin("convert", part.name)
     for rows in blocks:
         writer.write(rows)
         accepted += len(rows.images)
         reporter.step(Step(accepted, 0, "rows", part.name))
-    counts = dict(sorted(rejects.input_counts.items()))
-    rejected = sum(counts.values())
-    check_budget(part.name, accepted + rejected, counts, limit, rejects.input_places)
+    rejected = rejects.total
+    check_budget(part.name, accepted + rejected, rejects.rejected, limit, rejects.places)
     if not accepted:
         raise DataError(
             f"not one row of {part.name} was accepted",
-            rejected=counts,
+            rejected=rejects.rejected,
             remedy="`mnist-pipeline validate` names the rows and what is wrong with them",
         )
     words = f"{part.name}: {accepted:,} rows" + (f", {rejected:,} rejected" if rejected else "")

@@ -1,17 +1,12 @@
-"""The rows of a source as ingest judges them: the accepted ones, and a list of the others."""
+"""The rows of a source as ingest judges them; what is rejected goes to whoever keeps it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import pyarrow.parquet as pq
-
-from mnist_pipeline.contract.quarantine import QUARANTINE_SCHEMA, places_of, quarantine_table
-from mnist_pipeline.contract.records import PartInput, Records, Reject
+from mnist_pipeline.contract.quarantine import Sink
+from mnist_pipeline.contract.records import PartInput, Reject
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.parquet import Rows
 from mnist_pipeline.errors import ConfigError
@@ -22,76 +17,29 @@ MOST_PLACES = 1_000
 
 
 def judged(
-    part: PartInput,
-    contract: ImageContract,
-    *,
-    labelled: bool,
-    take: Callable[[list[Reject]], None],
+    part: PartInput, contract: ImageContract, *, labelled: bool, rejects: Sequence[Sink] = ()
 ) -> Iterator[Rows]:
     """The accepted rows of an input, block by block; without labels unless `labelled`.
 
-    The rejected ones are handed to `take`, a block's at a time, in a list that it must empty.
+    The rejected ones go to every sink of `rejects`, block by block too.
 
     Raises:
         DataError: the input cannot be read.
         ConfigError: labels are wanted, and the source was told to read none.
     """
-    rejects: list[Reject] = []
-
-    def blocks() -> Iterator[Records]:
-        for records in part.read(contract):
-            yield records
-            take(rejects)  # of this block: it was judged before the next one is asked for
-
-    for rows in accepted_rows(blocks(), contract, rejects):
+    for rows in accepted_rows(part.read(contract), contract, _Sinks(rejects)):
         if labelled and rows.labels is None:
             raise ConfigError(
                 f"{part.name} was read without labels",
                 remedy="add --unlabelled to write none, or leave labelled=false out",
             )
         yield rows if labelled else dataclasses.replace(rows, labels=None)
-    take(rejects)
 
 
-class RejectList:
-    """A Parquet file of rejected rows that grows block by block; without any there is no file.
+@dataclasses.dataclass(frozen=True)
+class _Sinks:
+    sinks: Sequence[Sink]
 
-    Attributes:
-        counts: how many rows of all inputs, by reason.
-        places: the first ones, for people.
-        input_counts, input_places: the same of the last input that was begun.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: pq.ParquetWriter | None = None
-        self.counts: Counter[str] = Counter()
-        self.places: list[dict[str, Any]] = []
-        self.begin_input()
-
-    def begin_input(self) -> None:
-        self.input_counts: Counter[str] = Counter()
-        self.input_places: list[dict[str, Any]] = []
-
-    def take(self, rejects: list[Reject]) -> None:
-        """Writes some rows and empties the list they came in."""
-        if not rejects:
-            return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._path,
-                QUARANTINE_SCHEMA,
-                compression="zstd",
-                compression_level=1,
-                write_page_checksum=True,
-            )
-        self._writer.write_table(quarantine_table(rejects))
-        for counts in (self.counts, self.input_counts):
-            counts.update(reject.reason for reject in rejects)
-        for places in (self.places, self.input_places):
-            places += places_of(rejects, MOST_PLACES - len(places))
-        rejects.clear()
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def extend(self, rejects: Sequence[Reject], /) -> None:
+        for sink in self.sinks:
+            sink.extend(rejects)

@@ -78,11 +78,7 @@ def write_sheet(
         overrides = None if labelled else {"labelled": False}
         parts = [source.part for source in inputs_of([spec], store, overrides)]
         parts = [part for part in parts if part.role == "train"] or parts
-        blocks = (
-            rows
-            for part in parts
-            for rows in judged(part, contract, labelled=labelled, take=list.clear)
-        )
+        blocks = (rows for part in parts for rows in judged(part, contract, labelled=labelled))
         images, labels = _first(blocks, len(contract.classes), columns, labelled, reporter)
     if not len(images):
         raise DataError(

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,12 @@ import pytest
 from small import write_idx
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.contract.quarantine import Tally
 from mnist_pipeline.contract.records import Records, Reject, Role
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.convert.conversion import Conversion, convert
 from mnist_pipeline.convert.formats import Form
-from mnist_pipeline.convert.rows import MOST_PLACES, RejectList, judged
+from mnist_pipeline.convert.rows import MOST_PLACES, judged
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.reporting import Silent, Step
 from mnist_pipeline.sources.mnist import EXAM, TRAIN
@@ -293,26 +294,17 @@ class Junk:
         yield Records(np.zeros((1, 784), np.uint8), np.array([3]), last, "junk")
 
 
-def test_rejected_rows_are_not_kept(tmp_path: Path) -> None:
-    handed: list[int] = []
-    rejects = RejectList(tmp_path / "list.parquet")
+def test_rejected_rows_are_handed_on_block_by_block() -> None:
+    class Counting:
+        handed: list[int] = []  # noqa: RUF012
 
-    def take(block: list[Reject]) -> None:
-        handed.append(len(block))
-        rejects.take(block)
+        def extend(self, rejects: Sequence[Reject]) -> None:
+            self.handed.append(len(rejects))
 
-    assert len(list(judged(Junk(), CONTRACT, labelled=True, take=take))) == 1
-    rejects.close()
-    assert handed[: Junk.blocks] == [Junk.rows] * Junk.blocks
-    assert sum(handed) == sum(rejects.counts.values()) == 1000
-    table = pq.read_table(tmp_path / "list.parquet")
-    assert table["place"].to_pylist() == list(range(1000))
-    rejects = RejectList(tmp_path / "more.parquet")
-    for _ in range(3):
-        for records in Junk().read(CONTRACT):
-            rejects.take(list(records.rejects))
-    rejects.close()
-    assert len(rejects.places) == MOST_PLACES < sum(rejects.counts.values()) == 3000
+    counting, tally = Counting(), Tally(MOST_PLACES)
+    assert len(list(judged(Junk(), CONTRACT, labelled=True, rejects=(counting, tally)))) == 1
+    assert counting.handed[: Junk.blocks] == [Junk.rows] * Junk.blocks
+    assert sum(counting.handed) == tally.total == 1000
 
 
 SPEC = Callable[[Path], str]
