@@ -43,10 +43,10 @@ def validate(
     findings = check(config, labelled=not unlabelled, store=store, reporter=reporter)
 
     def show() -> None:
-        for reject in findings.rejects[:PLACES_SHOWN]:
-            click.echo(f"{reject.source}:{reject.place}: {reject.reason}: {reject.detail}")
-        if len(findings.rejects) > PLACES_SHOWN:
-            more = len(findings.rejects) - PLACES_SHOWN
+        for place in findings.tally.places[:PLACES_SHOWN]:
+            click.echo("{source}:{place}: {reason}: {detail}".format_map(place))
+        if findings.tally.total > PLACES_SHOWN:
+            more = findings.tally.total - PLACES_SHOWN
             click.echo(f"… and {more:,} more; --json names up to 1,000")
         click.echo(f"{findings.rows:,} rows: {findings.accepted:,} accepted, {_counts(findings)}")
 
@@ -70,7 +70,7 @@ def _workspace(console: Console) -> Store | None:
 
 
 def _counts(findings: Findings) -> str:
-    total = len(findings.rejects)
+    total = findings.tally.total
     if not total:
         return "0 rejected"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in findings.rejected.items())

@@ -35,7 +35,7 @@ REASONS: dict[str, str] = {
 """The closed list of reasons for which a row is rejected, with what each means."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reject:
     """A row that was turned away.
 

@@ -50,8 +50,7 @@ class Judge:
         rejected = np.zeros(len(records), np.bool_)
         rejects: list[Reject] = []
         for reason, mask in reasons_for(records, self.contract).items():
-            for row in np.flatnonzero(mask & ~rejected):
-                rejects.append(self._reject(records, int(row), reason))
+            rejects += self._rejects(records, np.flatnonzero(mask & ~rejected), reason)
             rejected |= mask
         self._frames.append(facts_frame(records))
         self._masks.append(rejected)
@@ -86,15 +85,20 @@ class Judge:
         self.judged += len(facts)
         self._frames, self._masks, self._pending = [], [], 0
 
-    def _reject(self, records: Records, row: int, reason: str) -> Reject:
+    def _rejects(self, records: Records, rows: NDArray[np.int64], reason: str) -> list[Reject]:
+        """The rows at the positions `rows`, rejected for one reason."""
         if reason == "image_wrong_size":
             found, expected = records.images.shape[1], self.contract.pixels
-            detail = f"{found} pixels, expected {expected}"
-        elif reason == "label_missing":
-            detail = "no label"
+            details = [f"{found} pixels, expected {expected}"] * len(rows)
+        elif reason == "label_missing" or records.labels is None:
+            details = ["no label"] * len(rows)
         else:
-            assert records.labels is not None
             highest = len(self.contract.classes) - 1
-            detail = f"label {records.labels[row]}, expected 0 to {highest}"
-        payload = records.images[row].tobytes()
-        return Reject(records.source, int(records.places[row]), reason, detail, payload)
+            labels = records.labels[rows].tolist()
+            details = [f"label {label}, expected 0 to {highest}" for label in labels]
+        places = records.places[rows].tolist()
+        payloads = (image.tobytes() for image in records.images[rows])
+        return [
+            Reject(records.source, place, reason, detail, payload)
+            for place, detail, payload in zip(places, details, payloads, strict=True)
+        ]

@@ -178,13 +178,32 @@ def read_rows(
         # Checksums cover the pages, not the footer: a bit flipped there may change a type.
         if not schema.equals(canonical_schema(contract, labelled="label" in schema.names)):
             raise pa.ArrowInvalid("its columns are not those of a canonical file")
-        rows = 0
-        for batch in file.iter_batches(ROW_GROUP, columns=columns, use_threads=False):
-            rows += len(batch)
-            yield batch
-        _check_count(file, rows)
+        yield from _batches(file, columns)
     except ARROW_ERRORS as error:
         raise _damaged(path, error) from None
+
+
+def read_batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """What `read_table` reads, in bounded memory.
+
+    Raises:
+        IntegrityError: the file is damaged, or its columns are not those of `schema`.
+    """
+    try:
+        file = open_parquet(path)
+        if not file.schema_arrow.equals(schema):
+            raise pa.ArrowInvalid("it has other columns")
+        yield from _batches(file, schema.names)
+    except ARROW_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    rows = 0
+    for batch in file.iter_batches(ROW_GROUP, columns=columns, use_threads=False):
+        rows += len(batch)
+        yield batch
+    _check_count(file, rows)
 
 
 def _check_count(file: pq.ParquetFile, rows: int) -> None:

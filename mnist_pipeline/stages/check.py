@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.config import Config
-from mnist_pipeline.contract.quarantine import check_budget, count_reasons, places_of
+from mnist_pipeline.contract.quarantine import Tally, check_budget
 from mnist_pipeline.contract.records import Reject
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.split import Assignment, Digests, Side, assign
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.reporting import Reporter, Step, listening
-from mnist_pipeline.stages.ingest import Input, accepted_rows, inputs_of
+from mnist_pipeline.stages.ingest import accepted_rows, inputs_of
 from mnist_pipeline.stages.validate import check_classes
 from mnist_pipeline.store.objects import Store
 
@@ -28,31 +29,31 @@ class Findings:
     """What a check found; rows = accepted + rejected.
 
     Attributes:
-        rejects: every rejected row.
+        tally: the rejected rows by reason, and the first of them.
         error: why the data would be refused as a whole, or None.
     """
 
     rows: int
-    rejects: list[Reject]
+    tally: Tally
     error: PipelineError | None
 
     @property
     def rejected(self) -> dict[str, int]:
         """How many rows were rejected, by reason."""
-        return count_reasons(self.rejects)
+        return self.tally.rejected
 
     @property
     def accepted(self) -> int:
         """How many rows were not rejected."""
-        return self.rows - len(self.rejects)
+        return self.rows - self.tally.total
 
     def to_json(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
             "accepted": self.accepted,
             "rejected": self.rejected,
-            "places": places_of(self.rejects, MOST_PLACES),
-            "places_left_out": max(0, len(self.rejects) - MOST_PLACES),
+            "places": self.tally.places,
+            "places_left_out": self.tally.total - len(self.tally.places),
         }
 
 
@@ -81,42 +82,42 @@ def check(config: Config, *, labelled: bool, store: Store | None, reporter: Repo
         DataError: a named input is not there.
     """
     contract = ImageContract()
-    rejects: list[Reject] = []
+    tally = Tally(MOST_PLACES)
     errors: list[PipelineError] = []
     kept: list[_Rows] = []
     rows = 0
+    limit = config.data.max_reject_fraction
     with listening(reporter):
         inputs = inputs_of(config.data.sources, store, None if labelled else {"labelled": False})
     for source in inputs:
-        own: list[Reject] = []
+        name = source.part.name
+        own = Tally(MOST_PLACES)
         count = 0
         try:
-            reporter.begin("validate", source.part.name)
+            reporter.begin("validate", name)
             for block in accepted_rows(source.part.read(contract), contract, own):
                 count += len(block.images)
                 if block.labels is not None:
                     official = source.part.role == "exam"
                     columns = (block.labels, block.digests, block.places)
                     kept.append(_Rows(block.source, official, *columns))
-                reporter.step(Step(rows + count, 0, "rows", source.part.name))
-            _check_input(source, count + len(own), own, config.data.max_reject_fraction)
+                reporter.step(Step(rows + count + own.total, 0, "rows", name))
+            check_budget(name, count + own.total, own.faults, limit, own.fault_places)
         except PipelineError as error:  # the other inputs are looked at all the same
             errors.append(error)
-        rows += count + len(own)
-        rejects += own
+        rows += count + own.total
+        tally.add(own)
     if kept:
         labels, assignment = _assign(kept)
-        rejects += _rejects_across(kept, assignment)
+        for rejects in _rejects_across(kept, assignment):
+            tally.extend(rejects)
         try:
-            _check_together(config, contract, labels, assignment, rows, rejects)
+            check_budget("the data set", rows, tally.faults, limit, tally.fault_places)
+            training = labels[assignment.sides == Side.TRAIN]
+            check_classes(contract, training, config.data.min_class_share)
         except PipelineError as error:
             errors.append(error)
-    return Findings(rows, rejects, errors[0] if errors else None)
-
-
-def _check_input(source: Input, rows: int, rejects: list[Reject], limit: float) -> None:
-    places = places_of(rejects)
-    check_budget(source.part.name, rows, count_reasons(rejects), limit, places)
+    return Findings(rows, tally, errors[0] if errors else None)
 
 
 def _assign(kept: list[_Rows]) -> tuple[NDArray[np.uint8], Assignment]:
@@ -135,38 +136,21 @@ def _assign(kept: list[_Rows]) -> tuple[NDArray[np.uint8], Assignment]:
     )
 
 
-def _check_together(
-    config: Config,
-    contract: ImageContract,
-    labels: NDArray[np.uint8],
-    assignment: Assignment,
-    rows: int,
-    rejects: list[Reject],
-) -> None:
-    """What refuses the data as a whole.
-
-    Raises:
-        DataError: too many rows were rejected, or a class is missing.
-    """
-    faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
-    limit = config.data.max_reject_fraction
-    check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
-    training = labels[assignment.sides == Side.TRAIN]
-    check_classes(contract, training, config.data.min_class_share)
-
-
-def _rejects_across(kept: list[_Rows], assignment: Assignment) -> list[Reject]:
+def _rejects_across(kept: list[_Rows], assignment: Assignment) -> Iterator[list[Reject]]:
+    """The rows rejected because of other rows, block by block."""
     reasons = {
         "exam_overlap": (assignment.exam_overlap, "also among the test rows"),
         "conflicting_duplicate": (assignment.conflicting, "the same image has another label too"),
     }
-    rejects: list[Reject] = []
     at = 0
     for block in kept:
         end = at + len(block.labels)
         for reason, (mask, words) in reasons.items():
-            for row in np.flatnonzero(mask[at:end]):
-                detail = f"{words} (label {block.labels[row]})"
-                rejects.append(Reject(block.source, int(block.places[row]), reason, detail))
+            found = np.flatnonzero(mask[at:end])
+            yield [
+                Reject(block.source, place, reason, f"{words} (label {label})")
+                for place, label in zip(
+                    block.places[found].tolist(), block.labels[found].tolist(), strict=True
+                )
+            ]
         at = end
-    return rejects

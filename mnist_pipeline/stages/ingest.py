@@ -12,11 +12,11 @@ import numpy as np
 
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.facts import row_digests
-from mnist_pipeline.contract.quarantine import count_reasons, places_of, quarantine_table
-from mnist_pipeline.contract.records import PartInput, Records, Reject, Role, Source
+from mnist_pipeline.contract.quarantine import QuarantineWriter, Sink
+from mnist_pipeline.contract.records import PartInput, Records, Role, Source
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.contract.validate import Judge
-from mnist_pipeline.data.parquet import CanonicalWriter, Rows, write_table
+from mnist_pipeline.data.parquet import CanonicalWriter, Rows
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.refs import Ref, digest_of, readable_json
 from mnist_pipeline.reporting import Step
@@ -187,41 +187,43 @@ def _recall(store: Store, key: str, source: PartInput) -> Part | None:
 
 
 def _make(run: Run, key: str, source: PartInput) -> Part:
-    rejects: list[Reject] = []
     with run.store.scratch() as folder:
-        path = folder / "part.parquet"
-        with CanonicalWriter(path, run.contract, labelled=True) as writer:
-            for rows in accepted_rows(source.read(run.contract), run.contract, rejects):
+        data_path, rejected_path = folder / "part.parquet", folder / "rejected.parquet"
+        with (
+            CanonicalWriter(data_path, run.contract, labelled=True) as writer,
+            QuarantineWriter(rejected_path) as quarantine,
+        ):
+            rejected = quarantine.tally
+            for rows in accepted_rows(source.read(run.contract), run.contract, quarantine):
                 if rows.labels is None:
                     raise ConfigError(
                         f"{source.name} was read without labels, and training needs them",
                         remedy="leave labelled=false out of its source",
                     )
                 writer.write(rows)
-                run.reporter.step(Step(writer.rows + len(rejects), 0, "rows", source.name))
-        quarantine = None
-        if rejects:
-            write_table(folder / "rejected.parquet", quarantine_table(rejects))
-            quarantine = run.store.upload(
-                folder / "rejected.parquet", f"parts/{key}/rejected.parquet", rows=len(rejects)
+                run.reporter.step(Step(writer.rows + rejected.total, 0, "rows", source.name))
+        quarantine_ref = None
+        if rejected.total:
+            quarantine_ref = run.store.upload(
+                rejected_path, f"parts/{key}/rejected.parquet", rows=rejected.total
             )
-        data = run.store.upload(path, f"parts/{key}/part.parquet", rows=writer.rows)
+        data = run.store.upload(data_path, f"parts/{key}/part.parquet", rows=writer.rows)
     part = Part(
         key=key,
         name=source.name,
         role=source.role,
-        rows=writer.rows + len(rejects),
-        rejected=count_reasons(rejects),
-        places=places_of(rejects),
+        rows=writer.rows + rejected.total,
+        rejected=rejected.rejected,
+        places=rejected.places,
         data=data,
-        quarantine=quarantine,
+        quarantine=quarantine_ref,
     )
     run.store.put(f"parts/{key}/part.json", readable_json(part.to_json()))
     return part
 
 
 def accepted_rows(
-    blocks: Iterator[Records], contract: ImageContract, rejects: list[Reject]
+    blocks: Iterator[Records], contract: ImageContract, rejects: Sink
 ) -> Iterator[Rows]:
     """The rows of a source that the contract accepts, block by block; the others join `rejects`."""
     judge = Judge(contract)

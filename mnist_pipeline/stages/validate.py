@@ -8,24 +8,25 @@ its exam here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.contract.quarantine import (
+    QUARANTINE_SCHEMA,
+    QuarantineWriter,
+    Tally,
     check_budget,
-    count_reasons,
-    places_of,
-    quarantine_table,
     rejects_from,
 )
 from mnist_pipeline.contract.records import Reject
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data import split
 from mnist_pipeline.data.dataset import Index, read_labels
-from mnist_pipeline.data.parquet import bytes_view, read_rows, read_table, write_table
+from mnist_pipeline.data.parquet import bytes_view, read_batches, read_rows, write_table
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.refs import Ref, readable_json, sha256
@@ -84,8 +85,7 @@ def validate(run: Run, parts: Sequence[Part]) -> Snapshot:
     """
     parts = _each_once(run, parts)
     with run.timed("validate", f"{len(parts)} part" + "s" * (len(parts) != 1)) as words:
-        known_rejects = _rejects_of_parts(run, parts)
-        _write_quarantine(run, known_rejects)
+        _write_quarantine(run, _rejects_of_parts(run, parts))
         limit = run.config.data.max_reject_fraction
         for part in parts:
             check_budget(part.name, part.rows, part.rejected, limit, part.places)
@@ -94,15 +94,15 @@ def validate(run: Run, parts: Sequence[Part]) -> Snapshot:
             choice = choose_exam(run, parts, index, official)
             assignment = _assign(run, index, official, choice)
             judged = dataclasses.replace(index, side=assignment.sides)
-            rejects = known_rejects + _rejects_across(run, parts, judged, assignment)
-            _write_quarantine(run, rejects)
-            _check_snapshot(run, parts, judged, choice, rejects)
+            across = _rejects_across(run, parts, judged, assignment)
+            tally = _write_quarantine(run, itertools.chain(_rejects_of_parts(run, parts), across))
+            _check_snapshot(run, parts, judged, choice, tally)
             # Nothing can refuse the data any more: now, and only now, may an exam be frozen.
             if choice.exam is None or choice.frozen:
                 break
             if freeze_exam(run.store, run.config.name, choice.exam).digest == choice.exam.digest:
                 break
-        snapshot = _write_snapshot(run, parts, judged, choice, rejects)
+        snapshot = _write_snapshot(run, parts, judged, choice, tally)
         words.append(", ".join(f"{count:,} {side}" for side, count in snapshot.sides.items()))
         return snapshot
 
@@ -117,7 +117,7 @@ def _each_once(run: Run, parts: Sequence[Part]) -> list[Part]:
 
 
 def _check_snapshot(
-    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, rejects: Sequence[Reject]
+    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, tally: Tally
 ) -> None:
     """What can refuse the data as a whole.
 
@@ -125,11 +125,9 @@ def _check_snapshot(
         DataError: too many rows were rejected, or a class is missing.
         ConfigError: there is nothing to judge a model on.
     """
-    # Exam questions that a file brings are kept out, but they are no fault of the file.
-    faults = [reject for reject in rejects if reject.reason != "exam_overlap"]
     rows = sum(part.rows for part in parts)
     limit = run.config.data.max_reject_fraction
-    check_budget("the data set", rows, count_reasons(faults), limit, places_of(faults))
+    check_budget("the data set", rows, tally.faults, limit, tally.fault_places)
     training = index.label[index.side == Side.TRAIN]
     check_classes(run.contract, training, run.config.data.min_class_share)
     if choice.exam is None and not (index.side == Side.VALIDATION).any():
@@ -194,26 +192,24 @@ def check_classes(contract: ImageContract, training: NDArray[np.uint8], min_shar
             )
 
 
-def _rejects_of_parts(run: Run, parts: Sequence[Part]) -> list[Reject]:
-    rejects: list[Reject] = []
+def _rejects_of_parts(run: Run, parts: Sequence[Part]) -> Iterator[list[Reject]]:
+    """What ingest rejected, block by block."""
     for part in parts:
         if part.quarantine:
             with run.store.local(part.quarantine.key) as path:
-                table = read_table(path)
-            # A file that was ingested under another name goes by the one it has today.
-            rejects += [dataclasses.replace(r, source=part.name) for r in rejects_from(table)]
-    return rejects
+                for batch in read_batches(path, QUARANTINE_SCHEMA):
+                    # A file that was ingested under another name goes by the one it has today.
+                    yield [dataclasses.replace(r, source=part.name) for r in rejects_from(batch)]
 
 
 def _rejects_across(
     run: Run, parts: Sequence[Part], index: Index, assignment: split.Assignment
-) -> list[Reject]:
-    """The rows rejected because of other rows, with the places they came from."""
+) -> Iterator[list[Reject]]:
+    """The rows rejected because of other rows, with the places they came from, block by block."""
     reasons = (
         ("exam_overlap", assignment.exam_overlap, "an exam question of this model name"),
         ("conflicting_duplicate", assignment.conflicting, "the same image has another label too"),
     )
-    rejects: list[Reject] = []
     for part, own in zip(parts, index.by_part(len(parts)), strict=True):
         if not (index.side[own] == Side.REJECTED).any():
             continue
@@ -222,25 +218,32 @@ def _rejects_across(
             columns = ["label", "image", "source", "place"]
             for batch in read_rows(path, run.contract, columns=columns):
                 images = bytes_view(batch["image"])
+                rejects: list[Reject] = []
                 for reason, mask, words in reasons:
-                    for row in np.flatnonzero(mask[own][at : at + len(batch)]):
-                        source, place = batch["source"][row].as_py(), batch["place"][row].as_py()
-                        detail = f"{words} (label {batch['label'][row]})"
-                        rejects.append(Reject(source, place, reason, detail, images[row].tobytes()))
+                    found = np.flatnonzero(mask[own][at : at + len(batch)])
+                    rows = batch.select(["source", "place", "label"]).take(found).to_pylist()
+                    for row, image in zip(rows, images[found], strict=True):
+                        detail = f"{words} (label {row['label']})"
+                        reject = Reject(row["source"], row["place"], reason, detail, bytes(image))
+                        rejects.append(reject)
+                yield rejects
                 at += len(batch)
-    return rejects
 
 
-def _write_quarantine(run: Run, rejects: Sequence[Reject]) -> None:
-    if not rejects:
-        return
+def _write_quarantine(run: Run, blocks: Iterable[list[Reject]]) -> Tally:
+    """Writes the rejected rows of this run, if there are any, and counts them."""
     with run.store.scratch() as folder:
-        write_table(folder / "rejected.parquet", quarantine_table(rejects))
-        run.store.upload(folder / "rejected.parquet", f"quarantine/{run.id}/rejected.parquet")
+        path = folder / "rejected.parquet"
+        with QuarantineWriter(path) as quarantine:
+            for rejects in blocks:
+                quarantine.extend(rejects)
+        if quarantine.tally.total:
+            run.store.upload(path, f"quarantine/{run.id}/rejected.parquet")
+    return quarantine.tally
 
 
 def _write_snapshot(
-    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, rejects: Sequence[Reject]
+    run: Run, parts: Sequence[Part], index: Index, choice: ExamChoice, tally: Tally
 ) -> Snapshot:
     with run.store.scratch() as folder:
         path = folder / "index.parquet"
@@ -252,7 +255,7 @@ def _write_snapshot(
     by_side = {name: labels for name, labels in by_side.items() if len(labels)}
     counts: dict[str, Any] = {
         "rows": sum(part.rows for part in parts),
-        "rejected": count_reasons(rejects),
+        "rejected": tally.rejected,
         "sides": {name: len(labels) for name, labels in by_side.items()},
         "classes": {
             name: np.bincount(labels, minlength=classes).tolist()
@@ -280,6 +283,6 @@ def _write_snapshot(
         index=index_ref,
         exam=choice.exam,
         exam_changed_to=choice.changed_to,
-        places=places_of(rejects),
+        places=tally.places,
         **counts,
     )

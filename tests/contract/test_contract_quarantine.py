@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
+from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnist_pipeline.contract import quarantine
 from mnist_pipeline.contract.quarantine import (
     PLACES_SHOWN,
     QUARANTINE_SCHEMA,
+    QuarantineWriter,
+    Sink,
+    Tally,
     check_budget,
     count_reasons,
     places_of,
@@ -77,6 +84,76 @@ def test_the_first_places_are_shown_in_order_and_without_payload(rows: list[Reje
             "reason": reject.reason,
             "detail": reject.detail,
         }
+
+
+@settings(steady, max_examples=50)
+@given(st.lists(rejects, max_size=5), st.integers(0, 40))
+def test_a_tally_of_blocks_is_that_of_all(blocks: list[list[Reject]], most: int) -> None:
+    rows = [reject for block in blocks for reject in block]
+    faults = [reject for reject in rows if reject.reason != "exam_overlap"]
+    tally, added = Tally(most), Tally(most)
+    for block in blocks:
+        tally.extend(block)
+        own = Tally(most)
+        own.extend(block)
+        added.add(own)
+    for found in tally, added:
+        assert found.total == len(rows)
+        assert found.rejected == count_reasons(rows)
+        assert found.places == places_of(rows, most)
+        assert found.faults == count_reasons(faults)
+        assert found.fault_places == places_of(faults, most)
+
+
+def test_exam_questions_are_no_fault_and_hide_none() -> None:
+    tally = Tally(3)
+    tally.extend([Reject("a", row, "exam_overlap", "") for row in range(1000)])
+    tally.extend([Reject("a", 1000, "label_missing", "no label")])
+    assert {place["reason"] for place in tally.places} == {"exam_overlap"}
+    assert tally.faults == {"label_missing": 1}
+    assert [place["place"] for place in tally.fault_places] == [1000]
+
+
+@settings(steady, max_examples=30)
+@given(st.lists(rejects, max_size=5), st.sampled_from([1, 7, 1000]))
+def test_blocks_are_written_as_they_come(
+    tmp_path_factory: pytest.TempPathFactory, blocks: list[list[Reject]], group: int
+) -> None:
+    path = tmp_path_factory.mktemp("quarantine") / "rejected.parquet"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(quarantine, "_GROUP_ROWS", group)
+        with QuarantineWriter(path) as writer:
+            for block in blocks:
+                writer.extend(block)
+    rows = [reject for block in blocks for reject in block]
+    assert writer.tally.total == len(rows)
+    assert path.exists() == bool(rows)  # none, no file
+    if rows:
+        assert pq.read_schema(path).equals(QUARANTINE_SCHEMA)
+        assert rejects_from(pq.read_table(path)) == rows
+
+
+def test_many_rejects_never_stand_in_memory_together(tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        with QuarantineWriter(tmp_path / "rejected.parquet") as writer:
+            for first in range(0, 40_000, 100):
+                places = range(first, first + 100)
+                writer.extend([Reject("a", row, "x", f"{row}", bytes(1000)) for row in places])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pq.read_metadata(tmp_path / "rejected.parquet").num_rows == 40_000
+    assert peak < 20_000_000  # of 40 MB
+
+
+def test_a_list_may_take_the_place_of_a_writer() -> None:
+    def fill(sink: Sink, rows: Sequence[Reject]) -> None:
+        sink.extend(rows)
+
+    taken: list[Reject] = []
+    fill(taken, (Reject("a", 1, "x", ""),))
+    assert len(taken) == 1
 
 
 @steady

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small import write_idx
 
+from mnist_pipeline.cli import main
 from mnist_pipeline.configfile import resolve
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.reporting import Silent
@@ -68,3 +71,48 @@ def test_a_thousand_places_and_the_rest_as_a_number(tmp_path: Path, digits) -> N
     assert answer["places_left_out"] == 200
     with pytest.raises(DataError, match="all 1,200 rows"):
         raise checked(f"idx:{tmp_path / 'idx'}").error or AssertionError
+
+
+def write_unlabelled_csv(path: Path, rows: int) -> str:
+    """Kaggle's test.csv: 784 pixels a row, and no label."""
+    header = ",".join(f"pixel{k}" for k in range(784))
+    row = ",".join(["0"] * 400 + ["255"] * 384)
+    path.write_text("\n".join([header, *[row] * rows]) + "\n")
+    return f"csv:{path}"
+
+
+def test_kaggles_unlabelled_test_file(tmp_path: Path) -> None:
+    source = write_unlabelled_csv(tmp_path / "test.csv", 28_000)
+    findings = checked(source, labelled=False)
+    assert (findings.rows, findings.accepted, findings.error) == (28_000, 28_000, None)
+    error = checked(source).error
+    assert isinstance(error, DataError)
+    assert "has no labels" in error.headline
+    assert "--unlabelled" in error.remedy
+
+
+def test_kaggles_unlabelled_test_file_on_the_command_line(tmp_path: Path, capsys) -> None:
+    source = write_unlabelled_csv(tmp_path / "test.csv", 100)
+    assert main(["validate", "--unlabelled", source, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accepted"] == 100
+    assert main(["validate", source, "--json"]) == 3
+    assert "--unlabelled" in json.loads(capsys.readouterr().out)["error"]["remedy"]
+
+
+def test_conflicts_and_faults_of_parsing_add_up(tmp_path: Path, digits) -> None:
+    images, labels = digits
+    table = np.column_stack([labels, images])
+    table = np.concatenate([table, table[:3]])
+    table[600:, 0] = (table[600:, 0] + 1) % 10
+    lines = ["label," + ",".join(f"pixel{k}" for k in range(784))]
+    lines += [",".join(map(str, row)) for row in table.tolist()] + ["#"]
+    (tmp_path / "digits.csv").write_text("\n".join(lines))
+    findings = checked(f"csv:{tmp_path / 'digits.csv'}")
+    assert findings.rows == 604
+    assert findings.rejected == {"conflicting_duplicate": 6, "wrong_column_count": 1}
+    assert findings.accepted == 597
+    assert [place["place"] for place in findings.to_json()["places"]] == [
+        *(605, 2, 3, 4),
+        *(602, 603, 604),
+    ]
+    assert findings.to_json()["places_left_out"] == 0
