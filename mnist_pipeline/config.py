@@ -63,7 +63,7 @@ class DataConfig(Section):
 class NormalizeConfig(PluginSection):
     """How pixels become numbers for the network."""
 
-    kind: str = Field(default="scale", description="A normalizer: scale, standardize.")
+    kind: str = Field(default="scale", description="A normalizer: scale, standardize, deskew.")
 
 
 class ModelConfig(PluginSection):

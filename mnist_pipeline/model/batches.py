@@ -80,9 +80,19 @@ class Batches:
             yield (end - begin) / (stop - start), x, labels
 
     def lit(self, steps: int) -> NDArray[np.bool_]:
-        """(pixels,): which pixels were above 0 in any row of the first `steps` batches."""
+        """(pixels,): which inputs were not those of a blank image in a row of `steps` batches.
+
+        Input i is pixel i where the normalizer is affine; others may move pixels about.
+        """
         seen = self._images
         if steps < self.steps_per_epoch and self._order is not None:
             seen = seen[self._order[: steps * self.batch_size]]
-        lit: NDArray[np.bool_] = np.bitwise_or.reduce(seen, axis=0) > 0
+        lit: NDArray[np.bool_]
+        if self._normalizer.affine() is not None:
+            lit = np.bitwise_or.reduce(seen, axis=0) > 0
+            return lit
+        blank = self._normalizer.transform(np.zeros_like(seen[:1]))
+        lit = np.zeros(seen.shape[1], np.bool_)
+        for start in range(0, len(seen), BLOCK):
+            lit |= (self._normalizer.transform(seen[start : start + BLOCK]) != blank).any(axis=0)
         return lit
