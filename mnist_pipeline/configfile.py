@@ -10,10 +10,10 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from pydantic import ValidationError
 
@@ -116,16 +116,10 @@ def resolve(layers: Sequence[Layer]) -> Config:
 def explained_toml(config: Config) -> str:
     """A configuration as TOML, each key with what it means behind it."""
     lines: list[str] = []
-    meanings: Mapping[str, str | None] = {"name": Config.model_fields["name"].description}
+    meanings = _keys_of(Config)
     for line in to_toml(config.to_json()).splitlines():
         if line.startswith("["):
-            section: Any = Config.model_fields[line.strip("[]")].annotation
-            known = getattr(section, "model_fields", None)
-            meanings = (
-                {name: field.description for name, field in known.items()}
-                if known is not None
-                else {field.name: field.metadata["description"] for field in fields(section)}
-            )
+            meanings = _keys_of(_section(line.strip("[]").split(".")))
         elif " = " in line:
             meaning = meanings.get(line.partition(" = ")[0])
             line = f"{line:<34}  # {meaning}" if meaning else line
@@ -133,15 +127,40 @@ def explained_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
-def to_toml(value: Mapping[str, Any]) -> str:
-    """A two-level mapping as TOML: plain keys first, then one table a section."""
-    plain = [f"{k} = {_toml(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
-    tables = [
-        "\n".join([f"[{name}]", *(f"{k} = {_toml(v)}" for k, v in table.items())])
-        for name, table in value.items()
-        if isinstance(table, Mapping)
-    ]
-    return "\n\n".join(["\n".join(plain), *tables]) + "\n"
+def _section(path: Sequence[str]) -> Any:
+    """The class of a table, `["train", "augment"]`; None for those of a plugin's own."""
+    section: Any = Config
+    for name in path:
+        known = getattr(section, "model_fields", {})
+        if name in known:
+            section = known[name].annotation
+        else:
+            section = get_type_hints(section).get(name) if is_dataclass(section) else None
+    return section
+
+
+def _keys_of(section: Any) -> dict[str, str | None]:
+    """The keys of a table, each with its meaning."""
+    known = getattr(section, "model_fields", None)
+    if known is not None:
+        return {name: field.description for name, field in known.items()}
+    if is_dataclass(section):
+        return {field.name: field.metadata["description"] for field in fields(section)}
+    return {}
+
+
+def to_toml(value: Mapping[str, Any], name: str = "") -> str:
+    """A mapping as TOML: plain keys first, then its tables; `name` is that of the table itself."""
+    plain = [f"{_key(k)} = {_toml(v)}" for k, v in value.items() if not isinstance(v, Mapping)]
+    blocks = ["\n".join([f"[{name}]", *plain] if name else plain) + "\n"]
+    for key, table in value.items():
+        if isinstance(table, Mapping):
+            blocks.append(to_toml(table, f"{name}.{_key(key)}" if name else _key(key)))
+    return "\n".join(blocks)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _toml(value: Any) -> str:
@@ -181,8 +200,7 @@ def _explain(error: ValidationError) -> ConfigError:
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "the configuration"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        section: Any = Config.model_fields[path[0]].annotation if path[1:] else Config
-        valid = getattr(section, "model_fields", None) or [f.name for f in fields(section)]
+        valid = _keys_of(_section(path[:-1]))
         return ConfigError(f"unknown key {key!r}", remedy=did_you_mean(path[-1], valid))
     if first["type"] in ("model_type", "model_attributes_type", "dataclass_type"):
         return ConfigError(

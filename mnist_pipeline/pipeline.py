@@ -13,6 +13,7 @@ from mnist_pipeline.stages.publish import Outcome, publish, unchanged
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.train import train
+from mnist_pipeline.stages.transfer import drawn_only
 from mnist_pipeline.stages.validate import Snapshot, validate
 
 
@@ -25,6 +26,7 @@ class Result:
         outcome: status, reasons, version, metrics.
         dataset: counts and digest of the snapshot.
         judged_on_exam: False with `--no-exam`.
+        drawn: whether the model has seen nothing but drawings.
         report: where the report lies: a path, or a URL where the workspace is one.
         seconds: wall-clock seconds by stage.
     """
@@ -33,6 +35,7 @@ class Result:
     outcome: Outcome
     dataset: dict[str, Any]
     judged_on_exam: bool
+    drawn: bool
     report: str
     seconds: dict[str, float]
 
@@ -46,6 +49,7 @@ class Result:
             "metrics": self.outcome.metrics,
             "dataset": self.dataset,
             "report": self.report,
+            "transfer": self.outcome.transfer.to_json() if self.outcome.transfer else None,
             "seconds": self.seconds,
         }
 
@@ -61,6 +65,7 @@ def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
         outcome,
         snapshot.summary(),
         snapshot.exam is not None,
+        drawn_only(run.config),
         report,
         dict(run.seconds),
     )

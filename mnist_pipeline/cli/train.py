@@ -154,6 +154,17 @@ def _print(result: Result) -> None:
             f"  reads {metrics['accuracy']:.2%} of {metrics['n']:,} "
             f"{'exam' if result.judged_on_exam else 'validation'} images correctly"
         )
+    if outcome.transfer:
+        read = outcome.transfer
+        click.echo(
+            f"  trained and tested on drawings; of {read.n:,} real ones ({read.name}) "
+            f"it reads {read.accuracy:.2%}"
+        )
+    elif result.drawn:
+        click.echo(
+            "  trained and tested on drawings: --source mnist learns from real handwriting, and\n"
+            "  with MNIST_DATA_DIR at MNIST's four files this command tells how well it reads them"
+        )
     rejected = result.dataset["rejected"]
     if rejected:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in rejected.items())

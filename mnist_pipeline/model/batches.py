@@ -1,9 +1,9 @@
-"""Batches of training rows: drawn, gathered and normalized into the same buffers every time."""
+"""Batches of training rows: drawn, gathered, augmented and normalized into the same buffers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ Labels = NDArray[np.integer[Any]]
 
 BLOCK = 1024
 """Rows in flight: a larger batch comes in blocks of this size, which stay in cache."""
+
+Distort = Callable[[Images, Images], Images]
+"""Bends images (b, pixels) into the second argument, of the same shape, and returns that."""
 
 Block = tuple[float, Array, Labels]
 """The block's share of its batch's rows, its inputs (b, pixels), its labels (b,)."""
@@ -35,6 +38,7 @@ class Batches:
         batch_size: rows a batch, the last of an epoch may have fewer; 0 for all.
         rng: draws the orders.
         dtype: of the inputs.
+        distort: bends the images of each batch; None leaves them as they are.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class Batches:
         batch_size: int,
         rng: np.random.Generator,
         dtype: DTypeLike,
+        distort: Distort | None = None,
     ) -> None:
         self._images, self._labels = np.ascontiguousarray(images), labels
+        self._distort = distort
         self._normalizer, self._rng = normalizer, rng
         rows, pixels = images.shape
         self.rows = rows
@@ -56,7 +62,12 @@ class Batches:
         self._order: NDArray[np.intp] | None = None
         block = min(self.batch_size, BLOCK)
         self._raw = np.empty((block, pixels), np.uint8)
+        self._bent = np.empty((block, pixels), np.uint8)
         self._x: Array = np.empty((block, pixels), dtype)
+        self._affine = normalizer.affine() is not None
+        blank = np.zeros((1, pixels), np.uint8)
+        self._blank = normalizer.transform(blank, np.empty((1, pixels), dtype))
+        self._lit = np.zeros(pixels, np.bool_)
 
     def __iter__(self) -> Iterator[Iterator[Block]]:
         """Each batch as its blocks. A block is overwritten by the next one."""
@@ -76,23 +87,24 @@ class Batches:
                 # The default mode="raise" would gather into a second buffer first.
                 raw = np.take(self._images, rows, axis=0, out=self._raw[: end - begin], mode="clip")
                 labels = self._labels[rows]
+            if self._distort:
+                raw = self._distort(raw, self._bent[: end - begin])
             x = self._normalizer.transform(raw, self._x[: end - begin])
+            if not self._affine:
+                self._lit |= (x != self._blank).any(axis=0)
+            elif self._distort:
+                self._lit |= np.bitwise_or.reduce(raw, axis=0) > 0
             yield (end - begin) / (stop - start), x, labels
 
     def lit(self, steps: int) -> NDArray[np.bool_]:
-        """(pixels,): which inputs were not those of a blank image in a row of `steps` batches.
+        """(pixels,): which inputs were not a blank image's in a row of the first `steps` batches.
 
-        Input i is pixel i where the normalizer is affine; others may move pixels about.
+        Where the normalizer is affine, input i is pixel i; another may move pixels about.
         """
+        if self._distort or not self._affine:
+            return self._lit
         seen = self._images
         if steps < self.steps_per_epoch and self._order is not None:
             seen = seen[self._order[: steps * self.batch_size]]
-        lit: NDArray[np.bool_]
-        if self._normalizer.affine() is not None:
-            lit = np.bitwise_or.reduce(seen, axis=0) > 0
-            return lit
-        blank = self._normalizer.transform(np.zeros_like(seen[:1]))
-        lit = np.zeros(seen.shape[1], np.bool_)
-        for start in range(0, len(seen), BLOCK):
-            lit |= (self._normalizer.transform(seen[start : start + BLOCK]) != blank).any(axis=0)
+        lit: NDArray[np.bool_] = np.bitwise_or.reduce(seen, axis=0) > 0
         return lit

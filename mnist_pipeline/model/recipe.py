@@ -10,6 +10,7 @@ from typing import Any
 
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.model import schedules
+from mnist_pipeline.model.augment import Augmentation
 from mnist_pipeline.model.optimizers import OptimizerName
 from mnist_pipeline.model.schedules import ScheduleName
 from mnist_pipeline.plugins import option
@@ -38,8 +39,11 @@ class Recipe:
     batch_size: int = option(128, "rows a step; 0 for all of them (full batch)")
     l2: float = option(0.0, "weight decay of matrices, >= 0")
     label_smoothing: float = option(0.0, "share of each target spread over all classes, in [0, 1)")
+    augment: Augmentation = option(  # noqa: RUF009
+        Augmentation(), "how far images are bent at random, each time they are seen"
+    )
     early_stopping: int = option(0, "evaluations without improvement until it stops; 0 for never")
-    seed: int = option(0, "of the start, the order of rows and dropout")
+    seed: int = option(0, "of the start, the order of rows, dropout, augmentation")
     deadline: float | None = option(None, "seconds after which the training fails")
 
     def __post_init__(self) -> None:

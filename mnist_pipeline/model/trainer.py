@@ -13,7 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.model.arrays import Array, FlatArrays, Parameters
-from mnist_pipeline.model.batches import Batches, Block, Images, Labels
+from mnist_pipeline.model.augment import Distorter
+from mnist_pipeline.model.batches import BLOCK, Batches, Block, Images, Labels
 from mnist_pipeline.model.networks import Model, Predictor
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.optimizers import Optimizer
@@ -84,6 +85,7 @@ def train(
     recipe: Recipe,
     *,
     classes: int,
+    shape: tuple[int, int] | None = None,
     validation: tuple[Images, Labels] | None = None,
     progress: Callable[[Progress], None] = ignore,
     dtype: DTypeLike = np.float32,
@@ -97,6 +99,7 @@ def train(
         normalizer: fitted on these rows.
         recipe: how.
         classes: how many there are.
+        shape: (height, width) of an image, for augmentation; a square if it is left out.
         validation: (images, labels) to evaluate on; never trained on.
         progress: called at every evaluation and about ten times a second in between.
         dtype: of the computation; float64 only to check the calculus.
@@ -115,10 +118,11 @@ def train(
             key="train.early_stopping",
             remedy="raise data.validation_fraction, or set train.early_stopping = 0",
         )
+    shape = shape or (math.isqrt(images.shape[1]),) * 2
     # NaN and infinity are the watch's business; NumPy's warnings would only repeat it.
     with single_threaded_blas(), np.errstate(all="ignore"):
         return _train(
-            model, images, labels, normalizer, recipe, classes, validation, progress, dtype
+            model, images, labels, normalizer, recipe, classes, shape, validation, progress, dtype
         )
 
 
@@ -129,15 +133,22 @@ def _train(
     normalizer: FittedNormalizer,
     recipe: Recipe,
     classes: int,
+    shape: tuple[int, int],
     validation: tuple[Images, Labels] | None,
     report: Callable[[Progress], None],
     dtype: DTypeLike,
 ) -> TrainingResult:
     # A generator each: more dropout must not change the order of rows.
-    seeds = np.random.SeedSequence(recipe.seed).spawn(4)
-    initialisation, shuffling, dropout, sampling = (np.random.default_rng(seed) for seed in seeds)
+    seeds = np.random.SeedSequence(recipe.seed).spawn(5)
+    initialisation, shuffling, dropout, sampling, augmentation = map(np.random.default_rng, seeds)
     batches = Batches(
-        images, labels, normalizer, batch_size=recipe.batch_size, rng=shuffling, dtype=dtype
+        images,
+        labels,
+        normalizer,
+        batch_size=recipe.batch_size,
+        rng=shuffling,
+        dtype=dtype,
+        distort=Distorter(recipe.augment, shape, BLOCK, augmentation) if recipe.augment else None,
     )
     parameters = FlatArrays.of(model.initialise(images.shape[1], classes, initialisation), dtype)
     gradients = parameters.zeros_like()

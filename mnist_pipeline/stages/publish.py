@@ -12,6 +12,7 @@ from mnist_pipeline.stages.evaluate import evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
 from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.transfer import Transfer, transfer
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.stages.version_report import render_report
 from mnist_pipeline.store.bundles import BUNDLE_FILES
@@ -34,6 +35,7 @@ class Outcome:
         metrics: accuracy, log_loss, ece, n.
         report: the key of the report.
         exit_code: 0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`).
+        transfer: what a model trained on drawings reads of real handwriting, if that is at hand.
     """
 
     status: str
@@ -42,6 +44,7 @@ class Outcome:
     metrics: dict[str, Any]
     report: str
     exit_code: int
+    transfer: Transfer | None = None
 
 
 def run_key(config: Config, snapshot: Snapshot) -> str:
@@ -71,6 +74,7 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     value = last.value
     if any(reason.startswith("champion_unusable") for reason in value["reasons"]):
         return None  # somebody may have mended it
+    manifest = Registry(run.store).manifest(run.config.name, value["version"])
     return Outcome(
         "unchanged",
         (f"unchanged: same data, configuration and code as run {value['run']}", *value["reasons"]),
@@ -78,6 +82,7 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
         value["metrics"],
         value["report"],
         _exit_code(run.config, value["status"]),
+        transfer(run, manifest.files),
     )
 
 
@@ -87,15 +92,16 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
     The manifest is written last, so a version is complete or invisible. If the champion moves
     between judging and promoting, the candidate is judged again.
     """
+    reading = transfer(run, trained.outputs)
     with run.timed("publish", run.config.name) as words:
         candidate = evaluation_of(run, snapshot, evaluated)
         metrics = _summary(candidate)
         if snapshot.exam is None:
             finding = Finding("hold", ("no_exam: judged on validation rows, nothing published",))
-            html = render_report(run, snapshot, trained, evaluated, finding)
+            html = render_report(run, snapshot, trained, evaluated, finding, transfer=reading)
             report = run.store.put(run.key("report.html"), html)
             words.append("nothing published (--no-exam)")
-            return Outcome("held", finding.reasons, None, metrics, report.key, 0)
+            return Outcome("held", finding.reasons, None, metrics, report.key, 0, reading)
         registry = Registry(run.store)
         champion = registry.champion(run.config.name)
         manifest = registry.abandoned(run.config.name, run.id, run_key(run.config, snapshot))
@@ -105,7 +111,9 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
         else:
             verdict = judge(run, snapshot, candidate)
             if manifest is None:
-                manifest = _make_version(run, snapshot, trained, evaluated, verdict, metrics)
+                manifest = _make_version(
+                    run, snapshot, trained, evaluated, verdict, metrics, reading
+                )
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
         outcome = Outcome(
@@ -115,6 +123,7 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
             metrics,
             manifest.files["report.html"].key,
             _exit_code(run.config, status),
+            reading,
         )
         record = {
             "run": run.id,
@@ -148,6 +157,7 @@ def _make_version(
     evaluated: StageResult,
     verdict: Verdict,
     metrics: dict[str, Any],
+    reading: Transfer | None,
 ) -> Manifest:
     registry, name = Registry(run.store), run.config.name
     key = run_key(run.config, snapshot)
@@ -167,6 +177,7 @@ def _make_version(
         verdict.finding,
         version=version,
         champion=verdict.champion,
+        transfer=reading,
     )
     files["report.html"] = run.store.put(f"{prefix}/report.html", report)
     against = verdict.seen.value["version"] if verdict.seen else None

@@ -48,6 +48,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
             normalizer,
             recipe,
             classes=len(run.contract.classes),
+            shape=(run.contract.height, run.contract.width),
             validation=validation,
             progress=lambda progress: run.reporter.step(_step(progress)),
         )

@@ -10,6 +10,7 @@ from mnist_pipeline.evaluate.report import ReportData, render
 from mnist_pipeline.refs import code_digest
 from mnist_pipeline.stages.evaluate import metrics_of, mistakes_of
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.transfer import Transfer
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.memo import StageResult
 
@@ -23,6 +24,7 @@ def render_report(
     *,
     version: int | None = None,
     champion: Evaluation | None = None,
+    transfer: Transfer | None = None,
 ) -> bytes:
     """`report.html` of a candidate with its verdict; the same run gives the same bytes."""
     data = ReportData(
@@ -46,6 +48,7 @@ def render_report(
         },
         config_toml=to_toml(run.config.to_json()),
         champion=champion.metrics if champion else None,
+        transfer=transfer.to_json() if transfer else None,
         height=run.contract.height,
         width=run.contract.width,
     )

@@ -7,7 +7,7 @@ import pytest
 from toy_digits import PIXELS, toy_digits
 
 from mnist_pipeline.model import batches as module
-from mnist_pipeline.model.batches import Batches
+from mnist_pipeline.model.batches import Batches, Images
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
 
 SCALE = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
@@ -89,3 +89,29 @@ def test_lit_pixels_are_those_of_the_rows_seen_so_far() -> None:
     for _ in range(4):
         next(steps)
     assert batches.lit(7).all()
+
+
+@pytest.mark.parametrize("batch_size", [10, 0])
+def test_distorted_images_are_what_the_network_sees_and_what_is_lit(batch_size: int) -> None:
+    images = np.zeros((60, PIXELS), np.uint8)
+    images[:, 3] = 100
+
+    def to_the_right(raw: Images, out: Images) -> Images:
+        out[...] = np.roll(raw, 1, axis=1)
+        return out
+
+    batches = Batches(
+        images,
+        np.arange(60),
+        SCALE,
+        batch_size=batch_size,
+        rng=np.random.default_rng(0),
+        dtype=np.float32,
+        distort=to_the_right,
+    )
+    for batch in itertools.islice(batches, 3):
+        for _, x, _ in batch:
+            assert (x[:, 4] > 0).all()
+            assert np.count_nonzero(x) == len(x)
+    assert list(np.flatnonzero(batches.lit(3))) == [4]
+    assert images[:, 3].all()  # the rows themselves stay as they are

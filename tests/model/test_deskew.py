@@ -276,8 +276,15 @@ def test_zeroing_unlit_inputs_changes_no_prediction() -> None:
     np.testing.assert_allclose(new, old, atol=1e-5)
 
 
-def test_batches_straighten_in_every_epoch(digits: Digits) -> None:
+@pytest.mark.parametrize("turned", [False, True], ids=["as they are", "turned"])
+def test_batches_straighten_in_every_epoch_after_augmentation(digits: Digits, turned: bool) -> None:
     images = digits[0]
+
+    def turn(raw: Images, out: Images) -> Images:
+        np.copyto(out, raw[:, ::-1])
+        return out
+
+    given_images = images[:, ::-1] if turned else images
     normalizer = FittedNormalizer.fit("deskew", {}, [images])
     batches = Batches(
         images,
@@ -286,9 +293,11 @@ def test_batches_straighten_in_every_epoch(digits: Digits) -> None:
         batch_size=200,
         rng=np.random.default_rng(0),
         dtype=np.float32,
+        distort=turn if turned else None,
     )
-    for batch in itertools.islice(batches, 6):
+    seen: list[int] = []
+    for step, batch in zip(range(1, 7), batches, strict=False):
         for _, x, rows in batch:
-            np.testing.assert_array_equal(x, normalizer.transform(images[rows]))
-    assert not batches.lit(1).all()
-    np.testing.assert_array_equal(batches.lit(6), straighten(images).any(axis=0))
+            np.testing.assert_array_equal(x, normalizer.transform(given_images[rows]))
+            seen += rows.tolist()
+        np.testing.assert_array_equal(batches.lit(step), straighten(given_images[seen]).any(axis=0))

@@ -8,6 +8,7 @@ import pytest
 from toy_digits import CLASSES, PIXELS, toy_digits
 
 from mnist_pipeline.errors import ConfigError, DataError, TrainingError
+from mnist_pipeline.model.augment import Augmentation
 from mnist_pipeline.model.networks import Mlp, Model, Softmax
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
 from mnist_pipeline.model.trainer import Progress, Recipe, TrainingResult, train
@@ -253,3 +254,14 @@ def test_impossible_data_is_refused_at_once(images: Any, labels: Any, words: str
 def test_a_single_row_can_be_trained_on() -> None:
     result = train(Mlp((4,)), IMAGES[:1], LABELS[:1], SCALE, Recipe(epochs=3), classes=CLASSES)
     assert result.steps == 3
+
+
+def test_augmentation_changes_the_training_and_nothing_else() -> None:
+    plain = Recipe(epochs=2, learning_rate=0.01)
+    bent = dataclasses.replace(plain, augment=Augmentation(shift=0.5))
+    one, two, other = run(Mlp((16,)), bent), run(Mlp((16,)), bent), run(Mlp((16,)), plain)
+    assert same(one, two)
+    assert not same(one, other)
+    assert one.history[-1]["validation_accuracy"] > 0.9
+    wide = run(Mlp((16,)), bent, shape=(4, 16))  # the same pixels as a picture of another shape
+    assert not same(one, wide)
