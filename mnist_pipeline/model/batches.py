@@ -64,7 +64,10 @@ class Batches:
         self._raw = np.empty((block, pixels), np.uint8)
         self._bent = np.empty((block, pixels), np.uint8)
         self._x: Array = np.empty((block, pixels), dtype)
-        self._lit = np.zeros(pixels, np.uint8)
+        self._affine = normalizer.affine() is not None
+        blank = np.zeros((1, pixels), np.uint8)
+        self._blank = normalizer.transform(blank, np.empty((1, pixels), dtype))
+        self._lit = np.zeros(pixels, np.bool_)
 
     def __iter__(self) -> Iterator[Iterator[Block]]:
         """Each batch as its blocks. A block is overwritten by the next one."""
@@ -86,14 +89,20 @@ class Batches:
                 labels = self._labels[rows]
             if self._distort:
                 raw = self._distort(raw, self._bent[: end - begin])
-                self._lit |= np.bitwise_or.reduce(raw, axis=0)
             x = self._normalizer.transform(raw, self._x[: end - begin])
+            if not self._affine:
+                self._lit |= (x != self._blank).any(axis=0)
+            elif self._distort:
+                self._lit |= np.bitwise_or.reduce(raw, axis=0) > 0
             yield (end - begin) / (stop - start), x, labels
 
     def lit(self, steps: int) -> NDArray[np.bool_]:
-        """(pixels,): which pixels were above 0 in any row of the first `steps` batches."""
-        if self._distort:
-            return self._lit > 0
+        """(pixels,): which inputs were not a blank image's in a row of the first `steps` batches.
+
+        Where the normalizer is affine, input i is pixel i; another may move pixels about.
+        """
+        if self._distort or not self._affine:
+            return self._lit
         seen = self._images
         if steps < self.steps_per_epoch and self._order is not None:
             seen = seen[self._order[: steps * self.batch_size]]

@@ -63,12 +63,13 @@ class Model(Protocol):
     ) -> Parameters:
         """Parameters without the random start of weights that never learned.
 
-        The weights of a pixel that was dark (0) in every training image go to 0, so that a speck
-        there cannot disturb a prediction; predictions for images dark there stay as they are.
+        The weights of an input that was that of a blank image in every training row go to 0, so
+        that a speck there cannot disturb a prediction; predictions for images dark there stay as
+        they are.
 
         Args:
             parameters: trained; to be read only.
-            lit: (pixels,), False where a pixel was always dark.
+            lit: (pixels,), False where an input was always dark, see `Batches.lit`.
             normalizer: what the network was trained with.
         """
         return parameters
@@ -156,12 +157,9 @@ class Perceptron(Model):
     def zero_unlit(
         self, parameters: Parameters, lit: NDArray[np.bool_], normalizer: FittedNormalizer
     ) -> Parameters:
-        affine = normalizer.affine()
-        if affine is None:  # an input then mixes pixels, and none of them is known to be constant
-            return parameters
-        _, dark = affine  # the normalizer of pixel 0: scale·0 + shift
         result = {name: array.copy() for name, array in parameters.items()}
         W1, b1 = result["W1"], result["b1"]
+        dark = normalizer.transform(np.zeros((1, W1.shape[1]), np.uint8))[0]
         constant = W1[:, ~lit].astype(np.float64) @ dark[~lit]
         b1[...] = b1 + constant
         W1[:, ~lit] = 0

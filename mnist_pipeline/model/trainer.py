@@ -64,7 +64,7 @@ class TrainingResult:
             `accuracy` (on a sample of training rows), `validation_accuracy`, `validation_loss`
             (None without validation rows), `learning_rate`.
         steps: how many were run.
-        lit: (pixels,), False where a pixel was dark in every training image seen.
+        lit: (pixels,), False where an input was dark in every training row seen, see `Batches.lit`.
     """
 
     parameters: Parameters
