@@ -11,6 +11,9 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+MOST_NAMES = 12
+"""Valid names that a remedy lists."""
+
 
 class PipelineError(Exception):
     """Base of all explained errors.
@@ -105,6 +108,13 @@ class OutsideError(PipelineError):
         return _rebuild, (type(self), self.headline, self.remedy, facts)
 
 
+def shortened(text: object, most: int = 60) -> str:
+    """What an error shows of a text that came with the data: it may be a megabyte of anything."""
+    whole = str(text)
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in whole[:most])
+    return shown if len(whole) <= most else shown + "…"
+
+
 def nearest(word: str, valid: Iterable[str], *, most: int = 3) -> list[str]:
     """The valid names most like `word`, best first; the first ones if none is like it."""
     names = sorted(set(valid))
@@ -119,4 +129,5 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(name) for name in close)}?"
-    return f"valid names are {', '.join(repr(name) for name in names)}"
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"valid names are {', '.join(repr(name) for name in names[:MOST_NAMES])}{more}"

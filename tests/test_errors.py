@@ -18,6 +18,7 @@ from mnist_pipeline.errors import (
     TrainingError,
     did_you_mean,
     nearest,
+    shortened,
 )
 from mnist_pipeline.store.objects import ObjectMissingError
 
@@ -89,6 +90,15 @@ def test_did_you_mean_names_a_near_name_or_all_of_them() -> None:
     assert did_you_mean("mpl", ["mlp", "softmax"]) == "did you mean 'mlp'?"
     assert did_you_mean("zzz", ["b", "a"]) == "valid names are 'a', 'b'"
     assert did_you_mean("zzz", []) == "there are none to choose from"
+    many = did_you_mean("zzz", map(str, range(785)))
+    assert many.endswith(" and 773 more")
+    assert len(many) < 150
+
+
+def test_a_foreign_text_is_shown_in_part_and_as_text() -> None:
+    assert shortened("label") == "label"
+    assert shortened("x" * 10**6) == "x" * 60 + "…"
+    assert shortened("a\nb\x1b[2J") == "a\ufffdb\ufffd[2J"
 
 
 @steady

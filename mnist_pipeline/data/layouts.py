@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.png import Fault, read_png
-from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
+from mnist_pipeline.errors import ConfigError, DataError, did_you_mean, shortened
 
 Faults = dict[int, Fault]  # by row
 
@@ -94,7 +94,7 @@ def find_image_column(
         problems["pixel0"] = None
     if name is not None and name not in problems:
         headline = f"there is no column {name!r} among those{of}"
-        raise ConfigError(headline, file=path, remedy=did_you_mean(name, problems))
+        raise ConfigError(headline, file=path, remedy=did_you_mean(name, map(shortened, problems)))
     asked = [name] if name else [key for key in problems if schema.field(key).type != pa.null()]
     fits = [key for key in asked if problems[key] is None]
     if len(fits) == 1:
@@ -103,10 +103,11 @@ def find_image_column(
         raise ConfigError(
             f"{len(fits)} columns{of} could be the image",
             file=path,
-            columns=", ".join(fits),
+            columns=shortened(", ".join(fits), 200),
             remedy="name one of them: image=NAME in a source, --image-column NAME when scoring",
         )
-    shown = [f"{key}: {schema.field(key).type} ({problems[key]})" for key in asked[:8]]
+    entries = (f"{key}: {schema.field(key).type} ({problems[key]})" for key in asked[:8])
+    shown = [shortened(entry, 200) for entry in entries]
     raise DataError(
         f"column {name!r}{of} cannot hold images" if name else f"no column{of} can hold images",
         file=path,
@@ -127,8 +128,9 @@ def images_of(
     """
     element = _element(column.type, contract)
     if isinstance(element, str):
+        headline = f"{shortened(column.type)} cannot hold images: {shortened(element)}"
         remedy = "name another column, or write the images in another layout"
-        raise DataError(f"{column.type} cannot hold images: {element}", remedy=remedy)
+        raise DataError(headline, remedy=remedy)
     _check_scale(pa.types.is_floating(element), scale)
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     parts, faults, rows = [np.zeros((0, contract.pixels), dtype=np.uint8)], Faults(), 0

@@ -8,6 +8,7 @@ instead of wrong pixels.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from mnist_pipeline.errors import IntegrityError
 ROW_GROUP = 8_192
 ARROW_ERRORS = (pa.ArrowException, UnicodeDecodeError, OSError)
 """What pyarrow raises for a file that is cut, damaged, or not Parquet."""
+_MOST_BYTES_OF_LISTS = 3_000_000  # pyarrow's own limit is a million elements
 
 
 def canonical_schema(contract: ImageContract, *, labelled: bool) -> pa.Schema:
@@ -166,9 +168,24 @@ def read_head(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
         raise _damaged(path, error) from None
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """A Parquet file opened alone and by name, checksums on."""
-    return pq.ParquetFile(path, page_checksum_verification=True)
+def open_parquet(path: Path, *, buffer_size: int = 0) -> pq.ParquetFile:
+    """A Parquet file opened alone and by name, checksums on.
+
+    pyarrow gives memory for all the elements that a list in the footer claims to have before it
+    reads the first of them: 0.7 GB for one flipped bit. In parquet.thrift
+    (https://github.com/apache/parquet-format) no such element takes fewer than three bytes.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        footer = int.from_bytes(file.read(4), "little")
+    most = min(footer, size, _MOST_BYTES_OF_LISTS) // 3
+    return pq.ParquetFile(
+        path,
+        page_checksum_verification=True,
+        buffer_size=buffer_size,
+        thrift_container_size_limit=max(1, most),
+    )
 
 
 def read_rows(

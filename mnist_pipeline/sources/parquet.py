@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +27,20 @@ from mnist_pipeline.contract.records import (
 )
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.layouts import ImageColumns, find_image_column
-from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
+from mnist_pipeline.data.parquet import open_parquet
+from mnist_pipeline.errors import ConfigError, DataError, did_you_mean, shortened
 from mnist_pipeline.plugins import option
 from mnist_pipeline.sources.files import BLOCK_ROWS, FilePart, files_at
 
 # Bytes read ahead a column: without it a whole column of a row group is held in memory.
 _READ_BUFFER = 1 << 16
 _LONGEST_PAYLOAD = 4096
+_MOST_BYTES = 1 << 23  # a block of records, while it is still in its file's layout
+
+# What a footer may claim whatever the size of its file, and a row group however few its rows.
+_FEW_ROWS = 1 << 16
+_FEW_BYTES = 1 << 24
+_BYTES_A_PIXEL = 16  # float64 and what Parquet puts beside it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +53,14 @@ class ParquetPart(FilePart):
 
     def read(self, contract: ImageContract) -> Iterator[Records]:
         with _explained(self.path):
-            file = pq.ParquetFile(
-                self.path, page_checksum_verification=True, buffer_size=_READ_BUFFER
-            )
+            file = open_parquet(self.path, buffer_size=_READ_BUFFER)
         with file:
             images = find_image_column(file.schema_arrow, contract, self.image, file=self.path)
             labels = [] if self.label is None else [self.label]
             _check_label(self.path, file.schema_arrow, labels)
-            batches = _batches(file, BLOCK_ROWS, [*labels, *images.names])
+            _check_claims(self.path, file, {*labels, *images.names}, contract)
+            step = _rows_at_once(images, file.schema_arrow)
+            batches = _joined(_batches(file, step, [*labels, *images.names]), step)
             rows = 0
             while True:
                 with _explained(self.path):
@@ -87,12 +95,12 @@ class ParquetPart(FilePart):
                 detail = f"column {self.label} is {batch.column(self.label)[row]}"
                 faults[row] = ("label_out_of_range", detail)
         for row, reason, detail in decoded.faults():
-            faults.setdefault(row, (reason, f"column {images.names[0]}: {detail}"))
+            faults.setdefault(row, (reason, f"column {shortened(images.names[0])}: {detail}"))
         places = np.arange(first, first + len(batch), dtype=np.int64)
         if not faults:
             return Records(decoded.images, labels, places, self.name)
         rows = sorted(faults)
-        payloads = _payloads(batch.select(images.names).take(pa.array(rows)))
+        payloads = _payloads(batch.select(images.names), rows)
         rejects = tuple(
             Reject(self.name, first + row, *faults[row], payload)
             for row, payload in zip(rows, payloads, strict=True)
@@ -114,6 +122,15 @@ class Parquet:
     label: str = option("label", "the label column")
     scale: float | None = option(None, "for float pixels: what a value is multiplied by")
     labelled: bool = option(True, "whether rows have labels")
+
+    def __post_init__(self) -> None:
+        # Checked before anything is opened: NaN could not even be part of a part's key.
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise ConfigError(
+                f"the source 'parquet' cannot take scale = {self.scale}",
+                expected="a positive number",
+                remedy="give 255 if 1.0 is full ink, 1 if 255.0 is",
+            )
 
     def parts(self) -> list[PartInput]:
         label = self.label if self.labelled else None
@@ -156,16 +173,44 @@ def _explained(path: Path) -> Iterator[None]:
         ) from None
 
 
+def _rows_at_once(images: ImageColumns, schema: pa.Schema) -> int:
+    """How many rows pyarrow is asked for, so that what it makes of them stays small."""
+    if len(images.names) > 1:  # every batch costs something a column
+        return BLOCK_ROWS
+    kind = schema.field(images.names[0]).type
+    kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while pa.types.is_nested(kind) and not pa.types.is_struct(kind):
+        kind = kind.value_type
+    if pa.types.is_primitive(kind):
+        return BLOCK_ROWS * 8 // int(kind.bit_width)
+    # A few long values that all rows of a small file share would be copied for each of them.
+    return BLOCK_ROWS if pa.types.is_fixed_size_binary(kind) else BLOCK_ROWS // 64
+
+
+def _joined(batches: Iterator[pa.RecordBatch], step: int) -> Iterator[pa.RecordBatch]:
+    """Batches of at most `step` rows put together into larger ones, not into heavy ones."""
+    block: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        block.append(batch)
+        rows += len(batch)
+        if rows + step > BLOCK_ROWS or (len(block) + 1) * batch.nbytes > _MOST_BYTES:
+            yield block[0] if len(block) == 1 else pa.concat_batches(block)
+            block, rows = [], 0
+    if block:
+        yield pa.concat_batches(block)
+
+
 def _check_label(path: Path, schema: pa.Schema, labels: list[str]) -> None:
     for label in labels:
         if label not in schema.names:
-            shown = ", ".join(schema.names[:8])
+            near = [shortened(name) for name in schema.names[:8]]
+            shown = ", ".join(near)
             raise DataError(
                 f"{path.name} has no label column {label!r}",
                 file=str(path),
                 columns=shown + (", …" if len(schema.names) > 8 else ""),
-                remedy=f"name it (label=…; {did_you_mean(label, schema.names[:8])}), or set "
-                "labelled=false",
+                remedy=f"name it (label=…; {did_you_mean(label, near)}), or set labelled=false",
             )
         kind = schema.field(label).type
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
@@ -173,9 +218,39 @@ def _check_label(path: Path, schema: pa.Schema, labels: list[str]) -> None:
                 f"the label column {label!r} of {path.name} holds no numbers",
                 file=str(path),
                 expected="integers",
-                found=str(kind),
+                found=shortened(kind),
                 remedy="write each label as the index of its class",
             )
+
+
+def _check_claims(
+    path: Path, file: pq.ParquetFile, columns: set[str], contract: ImageContract
+) -> None:
+    """Refuses a footer that claims far more than images of this size can be.
+
+    Nulls, copies and zeros pack so well that a kilobyte may honestly unpack to gigabytes, or to
+    rows for hours. What is claimed of a single column is not looked at: where that is damaged,
+    pyarrow aborts the process that asks (26.0.1, an exception that its bindings do not expect).
+    """
+    metadata, size = file.metadata, path.stat().st_size
+    if metadata.num_rows > max(_FEW_ROWS, size):
+        raise _claim(path, f"{metadata.num_rows:,} rows in {size:,} bytes", "a byte a row")
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    for group in groups if columns.issuperset(file.schema_arrow.names) else ():
+        pixels = contract.pixels * group.num_rows
+        if group.total_byte_size > _FEW_BYTES + _BYTES_A_PIXEL * pixels:
+            found = f"{group.total_byte_size:,} bytes for {group.num_rows:,} rows"
+            raise _claim(path, found, f"{pixels:,} pixels of at most {_BYTES_A_PIXEL} bytes")
+
+
+def _claim(path: Path, found: str, expected: str) -> DataError:
+    return DataError(
+        f"{path.name} claims to hold more than images of this size can be",
+        file=str(path),
+        expected=expected,
+        found=found,
+        remedy="check that it is the right file, and not damaged; keep its images in one size",
+    )
 
 
 def _labels(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -192,17 +267,19 @@ def _labels(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return labels, present & ~readable
 
 
-def _payloads(rows: pa.RecordBatch) -> Iterator[bytes]:
+def _payloads(batch: pa.RecordBatch, rows: list[int]) -> Iterator[bytes]:
     """What stood in the image columns of a few rows, cut to size."""
-    if rows.num_columns > 1:
-        cells = [column.cast(pa.string()) for column in rows.columns]
+    if batch.num_columns > 1:
+        cells = [column.cast(pa.string()) for column in batch.take(pa.array(rows)).columns]
         join = pc.binary_join_element_wise(
             *cells, ",", null_handling="replace", null_replacement=""
         )
         yield from (text.as_py().encode()[:_LONGEST_PAYLOAD] for text in join)
         return
-    column = rows.column(0)
-    for cell in column.storage if isinstance(column, pa.ExtensionArray) else column:
+    column = batch.column(0)
+    column = column.storage if isinstance(column, pa.ExtensionArray) else column
+    for row in rows:
+        cell = column[row]
         cell = cell["bytes"] if isinstance(cell, pa.StructScalar) and cell.is_valid else cell
         if not cell.is_valid:
             yield b""
