@@ -16,8 +16,10 @@ import click
 
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.cli.explain import explain
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.score import score
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
 from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
@@ -55,7 +57,7 @@ def cli() -> None:
     """
 
 
-for command in (train, validate, models, plugins):
+for command in (train, validate, score, explain, models, plugins):
     cli.add_command(command)
 
 

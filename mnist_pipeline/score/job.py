@@ -1,0 +1,190 @@
+"""A job: which model answers which files, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from mnist_pipeline.errors import ConfigError, DataError, PipelineError
+from mnist_pipeline.refs import readable_json
+from mnist_pipeline.score.options import ScoreOptions
+from mnist_pipeline.score.outputs import Record, open_output, stored_record
+from mnist_pipeline.score.slices import FilePlan, Job, model_digest, open_bundle
+from mnist_pipeline.score.tally import Tally
+from mnist_pipeline.store.bundles import DEFAULT_MODEL
+from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.registry import Registry, now
+
+MANIFEST = "_manifest.json"
+SLICE_ROWS = 250_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A file without answers."""
+
+    file: str
+    error: PipelineError
+
+    def to_json(self) -> dict[str, Any]:
+        return {"file": self.file, "reason": self.error.headline, "error": self.error.to_json()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What came of a scoring.
+
+    Attributes:
+        files: how many were given.
+        tally: the counts over all files with answers, read from the outputs themselves.
+        failures: files without answers.
+        skipped: files whose answers were there before.
+        job: what was scored with.
+        seconds: wall-clock seconds.
+    """
+
+    files: int
+    tally: Tally
+    failures: tuple[Failure, ...]
+    skipped: tuple[str, ...]
+    job: Job
+    seconds: float
+
+    @property
+    def error(self) -> PipelineError | None:
+        """Why a scoring counts as failed, if it does."""
+        if not self.failures or self.job.options.on_bad_file == "skip":
+            return None
+        errors = [failure.error for failure in self.failures]
+        if len(errors) == self.files and all(isinstance(error, ConfigError) for error in errors):
+            return errors[0]  # nothing was wrong with the files: the question was
+        if len(errors) == 1:
+            return errors[0]
+        return DataError(
+            f"{len(errors):,} of {self.files:,} files could not be scored",
+            first=[f"{failure.file}: {failure.error.headline}" for failure in self.failures[:5]],
+            remedy="mend or remove them and score again; the others are not done twice",
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object of `mnist-pipeline score --json`."""
+        return {
+            "files": self.files,
+            **self.tally.to_json(),
+            "failed_files": [failure.to_json() for failure in self.failures],
+            "skipped_files": list(self.skipped),
+            "model": self.job.model,
+            "version": self.job.version,
+            "output": self.job.output,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def find_model(store: Store, reference: str | None) -> tuple[Manifest, bool]:
+    """The model to score with, and whether it had to be guessed.
+
+    Without a reference `digits@champion`, or the only champion there is.
+
+    Raises:
+        ConfigError: there is none, or several could be meant.
+    """
+    registry = Registry(store)
+    if reference:
+        return registry.find(reference), False
+    names = registry.names()
+    usual = DEFAULT_MODEL.partition("@")[0]
+    champions = [name for name in names if registry.champion(name)]
+    if usual in champions or not champions:
+        return registry.find(DEFAULT_MODEL), False
+    if len(champions) == 1:
+        return registry.find(champions[0]), True
+    raise ConfigError(
+        f"there is no model called {usual!r}, and several others have a champion",
+        models=", ".join(champions),
+        remedy=f"name one: --model {champions[0]}",
+    )
+
+
+def make_job(
+    store: Store,
+    manifest: Manifest,
+    output: str,
+    options: ScoreOptions,
+    *,
+    slice_rows: int = SLICE_ROWS,
+) -> Job:
+    """A job, its model verified and its output folder ready.
+
+    Raises:
+        IntegrityError: the model does not hold; nothing was written.
+        ConfigError: the output holds something else, or more classes are asked for than there are.
+    """
+    digest = model_digest(manifest)
+    bundle = open_bundle(store.url, manifest.name, manifest.version, digest)
+    classes = len(bundle.contract.classes)
+    if options.top_k > classes:
+        raise ConfigError(
+            f"--top-k cannot be {options.top_k}: the model has {classes} classes",
+            remedy=f"give at most {classes}",
+        )
+    open_output(output)
+    return Job(store.url, manifest.name, manifest.version, digest, output, options, slice_rows)
+
+
+def conclude(
+    job: Job,
+    plans: Iterable[FilePlan],
+    failures: Sequence[Failure],
+    started: float,
+) -> Summary:
+    """Adds up what the outputs say of themselves and writes `_manifest.json`.
+
+    Args:
+        job: what was scored with.
+        plans: the files that have answers now.
+        failures: those that have none.
+        started: `time.perf_counter()` when it began.
+
+    Raises:
+        DataError: an output is not there any more, or rows were lost.
+    """
+    output = Store.open(job.output, called="output")
+    records: list[Record] = []
+    skipped = []
+    for plan in plans:
+        record = stored_record(output, plan.input.relative)
+        if record is None or record.key != plan.key or not record.tally.holds:
+            raise DataError(
+                f"the answers to {plan.input.relative} are not there any more",
+                output=job.output,
+                remedy="somebody else writes to this folder: score again, or into another one",
+            )
+        records.append(record)
+        skipped += [plan.input.relative] if plan.done else []
+    summary = Summary(
+        files=len(records) + len(failures),
+        tally=Tally.total(record.tally for record in records),
+        failures=tuple(sorted(failures, key=lambda failure: failure.file)),
+        skipped=tuple(skipped),
+        job=job,
+        seconds=time.perf_counter() - started,
+    )
+    output.put(MANIFEST, readable_json(_manifest(job, records, summary)))
+    return summary
+
+
+def _manifest(job: Job, records: Sequence[Record], summary: Summary) -> Mapping[str, Any]:
+    return {
+        "format": 1,
+        "created": now(),
+        "model": {"name": job.model, "version": job.version, "digest": job.digest},
+        "options": job.options.to_json(),
+        **summary.tally.to_json(),
+        "files": [
+            {**record.input, **record.tally.to_json(), "key": record.key} for record in records
+        ],
+        "failed_files": [failure.to_json() for failure in summary.failures],
+    }
