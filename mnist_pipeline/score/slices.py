@@ -178,6 +178,11 @@ def assemble(job: Job, plan: FilePlan) -> None:
         _join(job, plan, output)
     for number in range(of):
         output.delete(plan.slice_key(number))
+    if output.root:  # a bucket has no folders that could be left empty
+        with contextlib.suppress(OSError):
+            folder = (output.root / plan.slice_key(0)).parent
+            folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _join(job: Job, plan: FilePlan, output: Store) -> None:
