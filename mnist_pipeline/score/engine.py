@@ -18,6 +18,7 @@ from mnist_pipeline.model.threads import single_threaded_blas
 from mnist_pipeline.reporting import Reporter, Step
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.job import Failure, Summary, conclude
+from mnist_pipeline.score.quarantine import quarantine_rows
 from mnist_pipeline.score.slices import FilePlan, Job, assemble, plan_file, score_slice
 
 T = TypeVar("T")
@@ -116,11 +117,12 @@ def score_files(
             _results(
                 [pool.submit(work.answer, plan, n) for plan in todo for n in range(len(plan.cuts))]
             )
+            answered = [plan for plan in plans if plan.input.relative not in work.failures]
+            _results([pool.submit(quarantine_rows, job, plan) for plan in answered])
         except BaseException:
             work.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    answered = [plan for plan in plans if plan.input.relative not in work.failures]
     summary = conclude(job, answered, list(work.failures.values()), started)
     counts = summary.tally
     words = f"{counts.rows:,} rows: {counts.scored:,} scored"

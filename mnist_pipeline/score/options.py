@@ -82,9 +82,9 @@ class ScoreOptions:
         return own + self.keep
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the content of an output; what happens with bad files does not."""
+        """What decides the content of an output: not what else happens to bad rows and files."""
         options = dataclasses.asdict(self)
-        del options["on_bad_file"]
+        del options["on_bad_row"], options["on_bad_file"]
         return options | {"keep": [list(pair) for pair in self.keep]}
 
 

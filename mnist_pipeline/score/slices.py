@@ -13,10 +13,8 @@ import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mnist_pipeline.contract.records import unreadable
 from mnist_pipeline.errors import DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import digest_of, sha256_of_file
@@ -24,6 +22,7 @@ from mnist_pipeline.score.answers import Answers
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import AnswerWriter, Record, record_of, stored_record
+from mnist_pipeline.score.reading import batches_of, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
 from mnist_pipeline.store.manifest import Manifest
@@ -31,8 +30,6 @@ from mnist_pipeline.store.objects import ObjectMissingError, Store
 from mnist_pipeline.store.registry import Registry
 
 VERSION = 1  # of what scoring writes: raise it whenever the same input gives other bytes
-BATCH_ROWS = 8192
-_READ_BUFFER = 1 << 16  # bytes read ahead a column: without it whole column chunks are held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +116,7 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
         }
     )
     known = stored_record(Store.open(job.output, called="output"), file.relative)
-    done = known is not None and known.key == key
+    done = known is not None and known.key == key and _stands(job, known)
     return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done)
 
 
@@ -141,7 +138,7 @@ def score_slice(
     output = Store.open(job.output, called="output")
     key, of = plan.slice_key(number), len(plan.cuts)
     known = stored_record(output, key)
-    if known and known.key == plan.key and known.part == (number, of):
+    if known and known.key == plan.key and known.part == (number, of) and _stands(job, known):
         return known.tally
     bundle = open_bundle(job.workspace, job.model, job.version, job.digest)
     start, stop, first_row, rows = plan.cuts[number]
@@ -151,7 +148,7 @@ def score_slice(
             answers = Answers(plan.input, parquet.schema_arrow, bundle, job.options)
             written = folder / "answers.parquet"
             with AnswerWriter(written, answers.schema) as writer:
-                for batch in _batches(parquet, plan.input, answers.read, range(start, stop)):
+                for batch in batches_of(parquet, plan.input, answers.read, range(start, stop)):
                     answered, counts = answers.answer(batch, first_row + tally.rows)
                     writer.write(answered)
                     tally.add(counts)
@@ -161,6 +158,11 @@ def score_slice(
                 writer.finish(_record(job, plan, bundle, (number, of), tally))
         output.upload(written, key, rows=tally.rows)
     return tally
+
+
+def _stands(job: Job, known: Record) -> bool:
+    """Whether an answer still counts: bad rows may not have been a reason to fail then."""
+    return not (known.tally.rejected and job.options.on_bad_row == "fail")
 
 
 def assemble(job: Job, plan: FilePlan) -> None:
@@ -238,46 +240,6 @@ def open_bundle(workspace: str, model: str, version: int, digest: str) -> Bundle
             remedy="verify it with `mnist-pipeline models verify` and score again",
         )
     return read_bundle(store, manifest)
-
-
-@contextlib.contextmanager
-def opened(path: Path, file: InputFile) -> Iterator[pq.ParquetFile]:
-    """An input file, opened alone, its page checksums verified."""
-    with _explained(file):
-        parquet = pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_READ_BUFFER)
-    with parquet:
-        yield parquet
-
-
-def _batches(
-    parquet: pq.ParquetFile, file: InputFile, columns: list[str], groups: range
-) -> Iterator[pa.RecordBatch]:
-    with _explained(file):
-        batches = parquet.iter_batches(
-            BATCH_ROWS, row_groups=list(groups), columns=columns, use_threads=False
-        )
-    while True:
-        with _explained(file):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch.select(columns)
-
-
-@contextlib.contextmanager
-def _explained(file: InputFile) -> Iterator[None]:
-    """Arrow's errors, of which there are many classes, as one that names the file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise unreadable(Path(file.relative), error) from None
-        raise DataError(
-            f"{file.relative} is damaged or is not a Parquet file",
-            file=file.relative,
-            cause=str(error).strip().partition("\n")[0][:200] or None,
-            remedy="fetch or write the file again",
-        ) from None
 
 
 def _record(

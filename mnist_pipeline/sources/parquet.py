@@ -94,10 +94,10 @@ class ParquetPart(FilePart):
         if not faults:
             return Records(decoded.images, labels, places, self.name)
         rows = sorted(faults)
-        payloads = _payloads(batch.select(images.names).take(pa.array(rows)))
+        found = payloads(batch.select(images.names).take(pa.array(rows)))
         rejects = tuple(
             Reject(self.name, first + row, *faults[row], payload)
-            for row, payload in zip(rows, payloads, strict=True)
+            for row, payload in zip(rows, found, strict=True)
         )
         keep = np.ones(len(batch), dtype=np.bool_)
         keep[rows] = False
@@ -177,7 +177,7 @@ def _labels(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return labels, present & ~readable
 
 
-def _payloads(rows: pa.RecordBatch) -> Iterator[bytes]:
+def payloads(rows: pa.RecordBatch) -> Iterator[bytes]:
     """What stood in the image columns of a few rows, cut to size."""
     if rows.num_columns > 1:
         cells = [column.cast(pa.string()) for column in rows.columns]
