@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import Record, open_output, stored_record
-from mnist_pipeline.score.slices import FilePlan, Job, model_digest, open_bundle
+from mnist_pipeline.score.slices import FilePlan, Job, clear_slices, model_digest, open_bundle
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import DEFAULT_MODEL
 from mnist_pipeline.store.manifest import Manifest
@@ -136,7 +136,7 @@ def make_job(
 
 def conclude(
     job: Job,
-    plans: Iterable[FilePlan],
+    plans: Sequence[FilePlan],
     failures: Sequence[Failure],
     started: float,
 ) -> Summary:
@@ -172,6 +172,7 @@ def conclude(
         job=job,
         seconds=time.perf_counter() - started,
     )
+    clear_slices(job, plans)
     output.put(MANIFEST, readable_json(_manifest(job, records, summary)))
     return summary
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,9 +27,10 @@ from mnist_pipeline.score.reading import batches_of, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
 from mnist_pipeline.store.manifest import Manifest
-from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.objects import SECONDS_UNTIL_ABANDONED, ObjectMissingError, Store
 from mnist_pipeline.store.registry import Registry
 
+SLICES = ".slices"
 VERSION = 1  # of what scoring writes: raise it whenever the same input gives other bytes
 
 
@@ -78,7 +80,12 @@ class FilePlan:
         """Where the answers of a slice go: the final place if there is only one."""
         if len(self.cuts) == 1:
             return self.input.relative
-        return f".slices/{self.key[:24]}/{number:05d}-of-{len(self.cuts):05d}.parquet"
+        return f"{self.slice_folder}/{number:05d}-of-{len(self.cuts):05d}.parquet"
+
+    @property
+    def slice_folder(self) -> str:
+        """Where its slices go until they are put together."""
+        return f"{SLICES}/{self.key[:24]}"
 
 
 def model_digest(manifest: Manifest) -> str:
@@ -166,25 +173,38 @@ def _stands(job: Job, known: Record) -> bool:
 
 
 def assemble(job: Job, plan: FilePlan) -> None:
-    """Puts the slices of a file together in its final place, and removes them.
+    """Puts the slices of a file together in its final place, unless that is done.
 
     Raises:
-        IntegrityError: a slice is missing, or rows would be lost.
+        IntegrityError: a slice is missing or damaged.
     """
     output = Store.open(job.output, called="output")
-    of = len(plan.cuts)
-    if of == 1:
+    if len(plan.cuts) == 1 or _is_whole(output, plan):
         return
-    known = stored_record(output, plan.input.relative)
-    if not known or known.key != plan.key:
+    try:
         _join(job, plan, output)
-    for number in range(of):
-        output.delete(plan.slice_key(number))
+    except IntegrityError:
+        if not _is_whole(output, plan):  # somebody else was faster, and has cleared up
+            raise
+
+
+def clear_slices(job: Job, plans: Iterable[FilePlan]) -> None:
+    """Removes the slices of files that are whole, and those nobody came back for in a day."""
+    output = Store.open(job.output, called="output")
+    whole = {plan.slice_folder for plan in plans}
+    for info in output.list(SLICES):
+        age = time.time() - info.modified.timestamp()
+        if info.key.rpartition("/")[0] in whole or age > SECONDS_UNTIL_ABANDONED:
+            output.delete(info.key)
     if output.root:  # a bucket has no folders that could be left empty
-        with contextlib.suppress(OSError):
-            folder = (output.root / plan.slice_key(0)).parent
-            folder.rmdir()
-            folder.parent.rmdir()
+        for folder in (*output.root.glob(f"{SLICES}/*"), output.root / SLICES):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _is_whole(output: Store, plan: FilePlan) -> bool:
+    known = stored_record(output, plan.input.relative)
+    return known is not None and known.key == plan.key
 
 
 def _join(job: Job, plan: FilePlan, output: Store) -> None:
