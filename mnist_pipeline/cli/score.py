@@ -46,6 +46,9 @@ went stands in _manifest.json; `mnist-pipeline explain FILE` says what an answer
 @click.option("--probabilities", is_flag=True, help="The probabilities of all classes too.")
 @click.option("--min-confidence", type=float, default=0.0, metavar="P", help="Below it: no label.")
 @click.option(
+    "--max-drift", type=float, metavar="D", help="Exit with 3 above it: 0 the same, 0.2 alarms."
+)
+@click.option(
     "--on-bad-row",
     type=click.Choice(["null", "quarantine", "fail"]),
     default="null",
@@ -98,6 +101,8 @@ def score(
 
 
 def _print(summary: Summary) -> None:
+    from mnist_pipeline.data.drift import ALARM
+
     tally, job = summary.tally, summary.job
     rejected = tally.rejected.total()
     parts = [f"{tally.scored:,} scored"]
@@ -106,6 +111,10 @@ def _print(summary: Summary) -> None:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(tally.rejected.items()))
         parts.append(f"{rejected:,} rejected ({reasons})")
     click.echo(f"{job.model}@{job.version}: {tally.rows:,} rows: {', '.join(parts)}")
+    if summary.drift:
+        worst = max(summary.drift.distances.items(), key=lambda pair: pair[1])[0]
+        alarm = ": NOT what the model learned from" if summary.drift.score >= ALARM else ""
+        click.echo(f"  drift {summary.drift.score:.2f} (most in {worst}){alarm}")
     if summary.skipped:
         click.echo(f"  {len(summary.skipped):,} of {summary.files:,} files were answered before")
     for failure in summary.failures[:5]:

@@ -9,12 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.data.layouts import Decoded, find_image_column
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ANSWERS, ScoreOptions
 from mnist_pipeline.score.tally import Tally
+
+SAMPLE = 512
+"""About as many rows of a batch are looked at for drift."""
 
 OK, LOW_CONFIDENCE, REJECTED = "ok", "low_confidence", "rejected"
 _STATUSES = np.array([OK, LOW_CONFIDENCE, REJECTED])
@@ -70,8 +74,10 @@ class Answers:
             ]
         )
 
-    def answer(self, batch: pa.RecordBatch, first_row: int) -> tuple[pa.RecordBatch, Tally]:
+    def answer(self, batch: pa.RecordBatch, first_row: int) -> tuple[pa.RecordBatch, Tally, Traits]:
         """The answers to a batch whose first row is row `first_row` of the file.
+
+        With them the counts, and the traits of a sample: all rows would cost a third more.
 
         Raises:
             DataError: a row is bad, and bad rows fail the file.
@@ -102,7 +108,11 @@ class Answers:
         arrays = [batch.column(name) for name, _ in self._options.carried]
         arrays += [pa.repeat(pa.scalar(v, pa.string()), len(batch)) for _, v in self._partitions]
         arrays += [columns[name] for name in ANSWERS if name in columns]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema), tally
+        answered = pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        some = np.flatnonzero(~bad)[:: max(1, len(batch) // SAMPLE)]
+        C = probabilities.shape[1]
+        traits = Traits.of(decoded.images[some], labels[some], confidences[some], C)
+        return answered, tally, traits
 
     def _refuse_faults(self, decoded: Decoded, first_row: int) -> None:
         for row, reason, detail in decoded.faults():

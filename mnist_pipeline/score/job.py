@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mnist_pipeline.data.drift import Drift, Traits, drift, learned_traits
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.score.options import ScoreOptions
@@ -42,6 +43,7 @@ class Summary:
         tally: the counts over all files with answers, read from the outputs themselves.
         failures: files without answers.
         skipped: files whose answers were there before.
+        drift: how far the images lie from what the model learned from; None if that is not known.
         job: what was scored with.
         seconds: wall-clock seconds.
     """
@@ -50,12 +52,28 @@ class Summary:
     tally: Tally
     failures: tuple[Failure, ...]
     skipped: tuple[str, ...]
+    drift: Drift | None
     job: Job
     seconds: float
 
     @property
     def error(self) -> PipelineError | None:
         """Why a scoring counts as failed, if it does."""
+        return self._bad_files() or self._drifted()
+
+    def _drifted(self) -> PipelineError | None:
+        limit = self.job.options.max_drift
+        if limit is None or self.drift is None or self.drift.score <= limit:
+            return None
+        return DataError(
+            f"the images have drifted from what {self.job.model}@{self.job.version} learned from",
+            drift=self.drift.score,
+            limit=limit,
+            distances=[f"{name} {value}" for name, value in self.drift.distances.items()],
+            remedy="look at the images; the answers are there, and may be wrong",
+        )
+
+    def _bad_files(self) -> PipelineError | None:
         if not self.failures or self.job.options.on_bad_file == "skip":
             return None
         errors = [failure.error for failure in self.failures]
@@ -76,6 +94,7 @@ class Summary:
             **self.tally.to_json(),
             "failed_files": [failure.to_json() for failure in self.failures],
             "skipped_files": list(self.skipped),
+            "drift": self.drift.to_json() if self.drift else None,
             "model": self.job.model,
             "version": self.job.version,
             "output": self.job.output,
@@ -169,6 +188,7 @@ def conclude(
         tally=Tally.total(record.tally for record in records),
         failures=tuple(sorted(failures, key=lambda failure: failure.file)),
         skipped=tuple(skipped),
+        drift=_drift(job, records),
         job=job,
         seconds=time.perf_counter() - started,
     )
@@ -184,8 +204,18 @@ def _manifest(job: Job, records: Sequence[Record], summary: Summary) -> Mapping[
         "model": {"name": job.model, "version": job.version, "digest": job.digest},
         "options": job.options.to_json(),
         **summary.tally.to_json(),
+        "drift": summary.drift.to_json() if summary.drift else None,
         "files": [
             {**record.input, **record.tally.to_json(), "key": record.key} for record in records
         ],
         "failed_files": [failure.to_json() for failure in summary.failures],
     }
+
+
+def _drift(job: Job, records: Sequence[Record]) -> Drift | None:
+    store = Store.open(job.workspace, writable=False)
+    profile = Registry(store).manifest(job.model, job.version).files.get("profile.json")
+    learned = learned_traits(store.get(profile.key)) if profile else None
+    if learned is None or not records:
+        return None
+    return drift(sum((r.traits for r in records), Traits.none(len(learned.labels))), learned)

@@ -37,6 +37,7 @@ class ScoreOptions:
         min_confidence: below it a row is answered with no label, `low_confidence`.
         on_bad_row: `null`: a row without answer; `quarantine`: and its payload kept; `fail`: the
             file fails.
+        max_drift: the drift above which a scoring counts as failed; None for any.
         on_bad_file: `fail`: stop; `continue`: score the rest, exit with 3; `skip`: exit with 0.
 
     Raises:
@@ -50,12 +51,15 @@ class ScoreOptions:
     top_k: int = 0
     probabilities: bool = False
     min_confidence: float = 0.0
+    max_drift: float | None = None
     on_bad_row: OnBadRow = "null"
     on_bad_file: OnBadFile = "continue"
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
             raise _out_of_range("--min-confidence", self.min_confidence, "a share from 0 to 1")
+        if self.max_drift is not None and not 0 <= self.max_drift <= 1:
+            raise _out_of_range("--max-drift", self.max_drift, "a distance from 0 to 1")
         if self.top_k < 0:
             raise _out_of_range("--top-k", self.top_k, "a number of classes, or 0 for none")
         for flag, value, choices in (
@@ -84,7 +88,7 @@ class ScoreOptions:
     def to_json(self) -> dict[str, Any]:
         """What decides the content of an output: not what else happens to bad rows and files."""
         options = dataclasses.asdict(self)
-        del options["on_bad_row"], options["on_bad_file"]
+        del options["on_bad_row"], options["on_bad_file"], options["max_drift"]
         return options | {"keep": [list(pair) for pair in self.keep]}
 
 

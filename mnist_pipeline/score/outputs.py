@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.objects import ObjectMissingError, Store
@@ -33,6 +34,7 @@ class Record:
         options: those that decide the content.
         part: (number, of) for one of several slices; (0, 1) for a whole file.
         tally: the counts.
+        traits: what its images and answers are like, for drift.
     """
 
     key: str
@@ -41,9 +43,12 @@ class Record:
     options: Mapping[str, Any]
     part: tuple[int, int]
     tally: Tally
+    traits: Traits
 
     def to_bytes(self) -> bytes:
-        data = {"format": FORMAT, **dataclasses.asdict(self), "tally": self.tally.to_json()}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        counts = {"tally": self.tally.to_json(), "traits": self.traits.to_json()}
+        data = {"format": FORMAT, **fields, **counts}
         return json.dumps(data, ensure_ascii=False).encode()
 
     @classmethod
@@ -51,8 +56,10 @@ class Record:
         fields = json.loads(data)
         if fields.pop("format") != FORMAT:
             raise ValueError("unknown format")
-        tally = Tally.from_json(fields.pop("tally"))
-        return cls(**fields | {"part": tuple(fields["part"])}, tally=tally)
+        fields["part"] = tuple(fields["part"])
+        fields["tally"] = Tally.from_json(fields["tally"])
+        fields["traits"] = Traits.from_json(fields["traits"])
+        return cls(**fields)
 
 
 class AnswerWriter:

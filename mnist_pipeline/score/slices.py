@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.errors import DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import digest_of, sha256_of_file
@@ -149,20 +150,21 @@ def score_slice(
         return known.tally
     bundle = open_bundle(job.workspace, job.model, job.version, job.digest)
     start, stop, first_row, rows = plan.cuts[number]
-    tally = Tally()
+    tally, traits = Tally(), Traits.none(len(bundle.contract.classes))
     with output.scratch() as folder, plan.input.local() as path:
         with opened(path, plan.input) as parquet:
             answers = Answers(plan.input, parquet.schema_arrow, bundle, job.options)
             written = folder / "answers.parquet"
             with AnswerWriter(written, answers.schema) as writer:
                 for batch in batches_of(parquet, plan.input, answers.read, range(start, stop)):
-                    answered, counts = answers.answer(batch, first_row + tally.rows)
+                    answered, counts, sample = answers.answer(batch, first_row + tally.rows)
                     writer.write(answered)
                     tally.add(counts)
+                    traits += sample
                     told(counts.rows)
                 if tally.rows != rows:
                     raise _lost_rows(plan.input, rows, tally.rows)
-                writer.finish(_record(job, plan, bundle, (number, of), tally))
+                writer.finish(_record(job, plan, bundle, (number, of), tally, traits))
         output.upload(written, key, rows=tally.rows)
     return tally
 
@@ -210,6 +212,7 @@ def _is_whole(output: Store, plan: FilePlan) -> bool:
 def _join(job: Job, plan: FilePlan, output: Store) -> None:
     whole = Tally()
     bundle = open_bundle(job.workspace, job.model, job.version, job.digest)
+    traits = Traits.none(len(bundle.contract.classes))
     with output.scratch() as folder:
         written = folder / "answers.parquet"
         with _slice(output, plan, 0) as (path, _):
@@ -223,9 +226,10 @@ def _join(job: Job, plan: FilePlan, output: Store) -> None:
                     for batch in piece.iter_batches(1 << 16, use_threads=False):
                         writer.write(batch)
                 whole.add(record.tally)
+                traits += record.traits
             if whole.rows != plan.rows:
                 raise _lost_rows(plan.input, plan.rows, whole.rows)
-            writer.finish(_record(job, plan, bundle, (0, 1), whole))
+            writer.finish(_record(job, plan, bundle, (0, 1), whole, traits))
         output.upload(written, plan.input.relative, rows=whole.rows)
 
 
@@ -263,7 +267,12 @@ def open_bundle(workspace: str, model: str, version: int, digest: str) -> Bundle
 
 
 def _record(
-    job: Job, plan: FilePlan, bundle: Bundle, part: tuple[int, int], tally: Tally
+    job: Job,
+    plan: FilePlan,
+    bundle: Bundle,
+    part: tuple[int, int],
+    tally: Tally,
+    traits: Traits,
 ) -> Record:
     return Record(
         key=plan.key,
@@ -277,6 +286,7 @@ def _record(
         options=job.options.to_json(),
         part=part,
         tally=tally,
+        traits=traits,
     )
 
 
