@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import importlib.util
+import itertools
 import json
 import os
 import resource
@@ -184,7 +185,7 @@ def _gemm(folder: Path, given: Path, workers: int) -> None:
 
     def products() -> None:
         rng = np.random.default_rng(0)
-        weights = [rng.random((b, a), np.float32) for a, b in zip(sizes, sizes[1:], strict=False)]
+        weights = [rng.random((b, a), np.float32) for a, b in itertools.pairwise(sizes)]
         layers = [np.empty((b, rows), np.float32) for b in sizes[1:]]
         x = rng.random((rows, 784), np.float32).T
         for _ in range(1500):
