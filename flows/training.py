@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from flows.artifacts import show_data, show_verdict
+from flows.artifacts import show_data, show_inputs, show_pictures, show_verdict
 from flows.tasks import (
     evaluate_task,
     find_inputs_task,
@@ -61,16 +61,19 @@ def training_flow(
     run = Run(Store.open(workspace), resolved(config), force=force, reporter=reporter)
     inputs = find_inputs_task(config.data.sources, run.store)
     parts = [ingest_task(run, source) for source in inputs]
+    show_inputs(config.name, parts)
     snapshot = validate_task(run, parts)
-    show_data(config.name, snapshot)
-    outcome = unchanged(run, snapshot)
+    show_data(run, snapshot)
+    outcome, evaluated = unchanged(run, snapshot), None
     if outcome is None:
-        normalizer = normalize_task(run, snapshot)
-        trained = train_task(run, snapshot, normalizer)
+        normalized = normalize_task(run, snapshot)
+        show_pictures(run, normalized)
+        trained = train_task(run, snapshot, normalized)
         evaluated = evaluate_task(run, snapshot, trained)
-        outcome = publish_task(run, snapshot, trained, evaluated)
-        show_verdict(run, evaluated, outcome)
-    return result_of(run, snapshot, outcome)
+        outcome = publish_task(run, snapshot, normalized, trained, evaluated)
+    result = result_of(run, snapshot, outcome)
+    show_verdict(run, result, evaluated)
+    return result
 
 
 class RunLog:

@@ -41,7 +41,7 @@ class DataConfig(Section):
     sources: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
         default=["synthetic:n=60000"],
         min_length=1,
-        description="Where rows come from: mnist, idx:DIR, csv:GLOB, parquet:PATH, synthetic:n=…",
+        description="Where from: mnist, idx:DIR, csv:GLOB, parquet:PATH, png:DIR, synthetic:n=…",
     )
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.01, description="The share of a file's rows that may be rejected."

@@ -13,7 +13,7 @@ from mnist_pipeline.stages.publish import Outcome, publish, unchanged
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.train import train
-from mnist_pipeline.stages.transfer import drawn_only
+from mnist_pipeline.stages.transfer import drawn
 from mnist_pipeline.stages.validate import Snapshot, validate
 
 
@@ -65,7 +65,7 @@ def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
         outcome,
         snapshot.summary(),
         snapshot.exam is not None,
-        drawn_only(run.config),
+        drawn(run.config.data.sources) == "all",
         report,
         dict(run.seconds),
     )
@@ -87,8 +87,8 @@ def _run_stages(run: Run) -> Result:
     snapshot = validate(run, parts)
     if outcome := unchanged(run, snapshot):
         return result_of(run, snapshot, outcome)
-    normalizer = normalize(run, snapshot)
-    trained = train(run, snapshot, normalizer)
+    normalized = normalize(run, snapshot)
+    trained = train(run, snapshot, normalized)
     evaluated = evaluate(run, snapshot, trained)
-    outcome = publish(run, snapshot, trained, evaluated)
+    outcome = publish(run, snapshot, normalized, trained, evaluated)
     return result_of(run, snapshot, outcome)

@@ -116,6 +116,7 @@ def test_models_show_and_verify(ask, two_versions: None) -> None:
         "contract.json",
         "normalizer.json",
         "metrics.json",
+        "profile.json",
         "golden.parquet",
         "report.html",
     }

@@ -23,7 +23,7 @@ LAYERS = (
     ("config", "configfile"),
     ("store",),
     ("stages",),
-    ("pipeline", "score"),
+    ("pipeline", "score", "convert"),
     ("cli",),
 )
 HEAVY = {"numpy", "pyarrow", "pandera", "polars", "pandas", "matplotlib", "prefect", "pydantic"}
@@ -103,7 +103,9 @@ def test_model_runs_without_the_rest_of_the_world() -> None:
     assert output.stdout.strip() == "[]", output.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["models", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["models", "--help"], ["data", "convert", "--help"]]
+)
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     script = (
         "import sys; from mnist_pipeline.cli import main; "

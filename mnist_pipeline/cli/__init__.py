@@ -16,6 +16,7 @@ import click
 
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.explain import explain
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
@@ -57,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (train, validate, score, explain, models, plugins):
+for command in (train, validate, score, explain, models, data, plugins):
     cli.add_command(command)
 
 

@@ -45,6 +45,15 @@ class Console:
 
         return Store.open(self.workspace, writable=writable)
 
+    def existing_store(self) -> Store | None:
+        """The workspace, for its downloads, if there is one; looking at data makes none."""
+        from mnist_pipeline.store.objects import WorkspaceMissingError
+
+        try:
+            return self.store(writable=False)
+        except WorkspaceMissingError:
+            return None
+
     def result(self, data: Mapping[str, Any], text: str | Callable[[], None]) -> None:
         """The command's answer: `data` with `--json`, else `text` (or what it prints)."""
         if self.as_json:

@@ -26,6 +26,7 @@ Sources:
   idx:DIR                    a folder of IDX files, plain or gz
   csv:GLOB                   Kaggle's layout: label,pixel0…pixel783
   parquet:PATH               a file, folder or glob
+  png:DIR                    a folder of pictures, one sub-folder a class
 
 \b
 Examples:

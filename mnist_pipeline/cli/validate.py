@@ -10,7 +10,6 @@ from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
 
 if TYPE_CHECKING:
     from mnist_pipeline.stages.check import Findings
-    from mnist_pipeline.store.objects import Store
 
 PLACES_SHOWN = 20
 
@@ -39,7 +38,7 @@ def validate(
 
     config = resolve([*map(parse_setting, settings), {"data": {"sources": list(specs)}}])
     reporter = TerminalReporter(quiet=console.quiet)
-    store = _workspace(console)
+    store = console.existing_store()
     findings = check(config, labelled=not unlabelled, store=store, reporter=reporter)
 
     def show() -> None:
@@ -57,16 +56,6 @@ def validate(
     if findings.error is not None and not console.as_json:
         console.error(findings.error)
     return findings.error.exit_code if findings.error else 0
-
-
-def _workspace(console: Console) -> Store | None:
-    """The workspace, for its downloads, if there is one; checking data makes none."""
-    from mnist_pipeline.store.objects import WorkspaceMissingError
-
-    try:
-        return console.store(writable=False)
-    except WorkspaceMissingError:
-        return None
 
 
 def _counts(findings: Findings) -> str:

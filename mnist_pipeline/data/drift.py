@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_pipeline.refs import canonical_json
+
 INK_BINS = 100
 CONFIDENCE_BINS = 100
 PIXEL_BINS = 16
@@ -82,6 +84,16 @@ class Traits:
         """
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(*(np.array(data[name], np.int64) for name in names))
+
+
+def profile_with_answers(profile: bytes, probabilities: NDArray[np.floating[Any]]) -> bytes:
+    """`profile.json` with how the model answered its exam, from probabilities (N, C)."""
+    labels = probabilities.argmax(axis=1)
+    by_label, by_confidence = answer_counts(
+        labels, probabilities.max(axis=1), probabilities.shape[1]
+    )
+    answers = {"labels": by_label.tolist(), "confidences": by_confidence.tolist()}
+    return canonical_json({**json.loads(profile), "answers": answers})
 
 
 def learned_traits(profile: bytes) -> Traits | None:

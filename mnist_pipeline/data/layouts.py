@@ -14,9 +14,6 @@ within 0.001 of such an integer (float16: within 255 ε ≈ 0.25, all that this 
 from __future__ import annotations
 
 import dataclasses
-import io
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,9 +23,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.data.png import Fault, read_png
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
 
-Fault = tuple[str, str]  # reason and detail
 Faults = dict[int, Fault]  # by row
 
 
@@ -204,7 +201,7 @@ def _decode(
         images = np.zeros((len(array), contract.pixels), dtype=np.uint8)
         blobs = array.field("bytes")
         for row in np.flatnonzero(present).tolist():
-            picture = _read_png(blobs[row].as_py(), contract)
+            picture = read_png(blobs[row].as_py(), contract)
             if isinstance(picture, tuple):
                 faults[row] = picture
             else:
@@ -304,25 +301,3 @@ def _levels(
         faults.setdefault(row, (reason, f"pixel {k} is {found}"))
     images[rows] = 0
     return images
-
-
-def _read_png(blob: bytes | None, contract: ImageContract) -> NDArray[np.uint8] | Fault:
-    """The picture, (pixels,) uint8, or what is wrong with it."""
-    if blob is None:
-        return "image_missing", "the picture has no bytes"
-    if len(blob) < 33 or not blob.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"):
-        return "undecodable_image", "the bytes are no PNG"
-    # Looked at first, so a picture that claims a billion pixels is never given the memory.
-    width, height, depth = struct.unpack(">IIB", blob[16:25])
-    if (height, width) != (contract.height, contract.width):
-        return "image_wrong_size", f"{height} × {width} pixels"
-    from PIL import Image  # here, because only pictures need it
-
-    try:
-        with Image.open(io.BytesIO(blob), formats=["PNG"]) as picture:
-            rgba = np.asarray(picture.convert("RGBA"), dtype=np.uint8).reshape(-1, 4)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        return "undecodable_image", str(error).partition(" <")[0][:100]  # no object's address
-    if depth > 8 or (rgba[:, 1:3] != rgba[:, :1]).any() or (rgba[:, 3] < 255).any():
-        return "undecodable_image", "not 8 bits of grey: 16 bits, colour or transparency"
-    return rgba[:, 0]

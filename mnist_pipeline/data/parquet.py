@@ -150,6 +150,22 @@ def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
         raise _damaged(path, error) from None
 
 
+def read_head(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
+    """The first rows of a table, at most so many; the rest is not read.
+
+    Raises:
+        IntegrityError: the file is damaged, or its columns are not those of `schema`.
+    """
+    try:
+        batches = open_parquet(path).iter_batches(rows, use_threads=False)
+        batch = next(batches, pa.RecordBatch.from_pylist([], schema))
+        if not batch.schema.equals(schema):
+            raise pa.ArrowInvalid("it has other columns")
+        return pa.Table.from_batches([batch])
+    except ARROW_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
 def open_parquet(path: Path) -> pq.ParquetFile:
     """A Parquet file opened alone and by name, checksums on."""
     return pq.ParquetFile(path, page_checksum_verification=True)

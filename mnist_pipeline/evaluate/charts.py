@@ -1,4 +1,4 @@
-"""Markup that is escaped by construction, and the few SVG figures made of it.
+"""The report's few figures, as SVG.
 
 Written by hand rather than with matplotlib, whose import alone costs fifty of these reports: the
 text stays text, the colours follow the page's light or dark theme, and no date or random id can
@@ -7,86 +7,17 @@ get in. Figures are drawn 360 units wide, about their width on a phone and in a 
 
 from __future__ import annotations
 
-import base64
-import html
 import math
-import struct
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mnist_pipeline.evaluate.metrics import Bin, wilson
+from mnist_pipeline.evaluate.markup import Html, el, join
+from mnist_pipeline.evaluate.metrics import Bin, percent, wilson
 
 WIDTH, LEFT, RIGHT, TOP = 360.0, 50.0, 8.0, 10.0
 MOST_POINTS = 300
 """A curve is drawn with about this many points: more than its pixels show."""
-
-FEW_CLASSES = 12
-"""A confusion matrix of up to so many classes fits a phone; larger ones get narrow cells."""
-
-_VOID = frozenset({"meta", "img", "br", "col"})
-# control characters would vanish or break a line: show their pictures (U+2400 …) instead
-_VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
-
-
-class Html(str):
-    """Markup. Any other `str` is text, which `el` escapes."""
-
-    __slots__ = ()
-
-
-def text(value: object) -> Html:
-    """Text as markup: escaped, control characters visible, encodable as UTF-8."""
-    if isinstance(value, Html):
-        return value
-    plain = str(value).translate(_VISIBLE).encode("utf-8", "backslashreplace").decode()
-    return Html(html.escape(plain))
-
-
-def join(parts: Iterable[object]) -> Html:
-    """Pieces of markup and text in a row."""
-    return Html("".join(text(part) for part in parts))
-
-
-def el(name: str, *children: object, **attributes: object) -> Html:
-    """An element; `class_` spells `class`, `text_anchor` spells `text-anchor`, None leaves out."""
-    pairs = (
-        f' {key.rstrip("_").replace("_", "-")}="{text(_plain(value))}"'
-        for key, value in attributes.items()
-        if value is not None
-    )
-    opening = f"<{name}{''.join(pairs)}>"
-    return Html(opening if name in _VOID else f"{opening}{join(children)}</{name}>")
-
-
-def _plain(value: object) -> str:
-    """An attribute's value: coordinates with two digits; what is markup elsewhere is text here."""
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-
-
-def png(image: NDArray[np.uint8]) -> str:
-    """An (H, W) uint8 image as the data URI of a grey PNG (ISO/IEC 15948)."""
-    height, width = image.shape
-    # every line is preceded by its filter type, 0: none
-    lines = np.zeros((height, width + 1), np.uint8)
-    lines[:, 1:] = image
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    data = (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
-        + chunk(b"IEND", b"")
-    )
-    return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -257,42 +188,73 @@ def reliability_chart(bins: Sequence[Bin], summary: str) -> Html:
         # log(1 + n), or the last bin would leave nothing of the others to see
         tall = 40.0 * math.log1p(entry.n) / math.log1p(most)
         left, right = x_axis(entry.lower) + 0.75, x_axis(entry.upper) - 0.75
-        title = el("title", f"{entry.n:,} rows")
+        title = el("title", f"{entry.n:,} images")
         bar = {"x": left, "y": strip - tall, "width": right - left, "height": tall}
         parts.append(el("rect", title, class_="bar", **bar))
     middle = (x0 + x1) / 2
     parts.append(el("text", "confidence", x=middle, y=bottom + 31, text_anchor="middle"))
-    parts.append(el("text", "rows, log scale", x=middle, y=strip + 16, text_anchor="middle"))
+    parts.append(el("text", "images, log scale", x=middle, y=strip + 16, text_anchor="middle"))
     parts.append(el("text", "accuracy", x=x0 + 8, y=y1 + 14))
     base = el("line", class_="grid", x1=x0, x2=x1, y1=strip, y2=strip)
     return _svg(height, summary, _frame(x_axis, y_axis, bottom, "%", "%"), base, *parts)
 
 
-def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Html:
-    """The matrix as a table: rows true, columns predicted, shaded by their share of the row.
+def interval_chart(answers: Sequence[tuple[str, float, tuple[float, float]]], summary: str) -> Html:
+    """Accuracies with their 95 % intervals, one under the other on one axis.
 
-    Right cells are shaded in proportion to the recall, wrong ones to the root of their share,
-    or one row in a thousand could not be told from none.
+    Args:
+        answers: name, accuracy and interval of each, all in [0, 1]; the first stands out.
+        summary: the figure in words.
     """
-    C = len(classes)
-    columns = (el("th", name, scope="col", title=name) for name in classes)
-    rows = [el("tr", el("th"), *columns)]
-    for i, counts in enumerate(confusion):
-        support, cells = sum(counts), [el("th", classes[i], scope="row", title=classes[i])]
-        for j, n in enumerate(counts):
-            if n == 0:
-                cells.append(el("td"))
-                continue
-            share = n / support
-            shade = 0.55 * share if i == j else 0.12 + 0.6 * math.sqrt(share)
-            tip = f"{classes[i]} read as {classes[j]}: {n:,} of {support:,}"
-            kind = "hit" if i == j else "miss"
-            count = n if n < 10_000 else f"{n / 1000:.0f}k"
-            cells.append(
-                el("td", count, class_=kind, style=f"--a:{min(shade, 0.6):.2f}", title=tip)
-            )
-        rows.append(el("tr", *cells))
-    style = "confusion many" if C > FEW_CLASSES else "confusion"
-    table = el("table", el("tbody", *rows), class_=style, style=f"--c:{C + 1}")
-    sides = el("p", el("span", "true class ↓"), el("span", "read as →"), class_="axis")
-    return join((sides, el("div", table, class_="wide")))
+    tall, left = 44.0, RIGHT
+    bottom = tall * len(answers)
+    low = min(interval[0] for _, _, interval in answers)
+    high = max(interval[1] for _, _, interval in answers)
+    axis = Axis(low, high, left, WIDTH - 2 * RIGHT, most=5)
+    parts = []
+    for value in axis.ticks:
+        at = axis(value)
+        parts.append(el("line", class_="grid", x1=at, x2=at, y1=0.0, y2=bottom))
+        anchor = "start" if at < 2 * RIGHT else "end" if at > WIDTH - 4 * RIGHT else "middle"
+        parts.append(el("text", _label(value, "%"), x=at, y=bottom + 15, text_anchor=anchor))
+    for i, (name, accuracy, (lower, upper)) in enumerate(answers):
+        y, series = tall * i + 30, f"series-{min(i, 1) + 1}"
+        words = el("tspan", percent(accuracy), class_="number")
+        middle = min(max(axis(accuracy), 90.0), WIDTH - 90.0)
+        parts.append(el("text", name, "  ", words, x=middle, y=y - 13, text_anchor="middle"))
+        span = {"x1": axis(lower), "x2": axis(upper), "y1": y, "y2": y}
+        parts.append(el("line", class_=f"span {series}", **span))
+        parts.append(el("circle", class_=f"dot {series}", cx=axis(accuracy), cy=y, r=5.0))
+    return _svg(bottom + 20, summary, *parts)
+
+
+def ink_chart(counts: Sequence[int], median: float, summary: str) -> Html:
+    """How many images have how much ink, with the median marked.
+
+    Args:
+        counts: images a bin; bins of equal width over ink in [0, 1].
+        median: the ink that half of the images stay below.
+        summary: the figure in words.
+    """
+    height, bottom = 220.0, 178.0
+    filled = [i for i, count in enumerate(counts) if count]
+    first, last = filled[0] / len(counts), (filled[-1] + 1) / len(counts)
+    x_axis = Axis(first, last, LEFT, WIDTH - RIGHT)
+    y_axis = Axis(0.0, float(max(counts)), bottom, TOP + 14, most=5)
+    bars = []
+    for i in range(filled[0], filled[-1] + 1):
+        left, right = x_axis(i / len(counts)) + 0.5, x_axis((i + 1) / len(counts)) - 0.5
+        top = y_axis(float(counts[i]))
+        edges = f"{100 * i / len(counts):g} to {100 * (i + 1) / len(counts):g} %"
+        tip = el("title", f"ink {edges}: {counts[i]:,} images")
+        place = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+        bars.append(el("rect", tip, class_="bar", **place))
+    at = x_axis(median)
+    anchor = "start" if at < WIDTH / 2 else "end"
+    beside = at + 6 if anchor == "start" else at - 6
+    mark = el("line", class_="median", x1=at, x2=at, y1=TOP, y2=bottom)
+    label = el("text", f"median {percent(median)}", x=beside, y=TOP + 8, text_anchor=anchor)
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    title = el("text", "ink of an image", x=middle, y=height - 6, text_anchor="middle")
+    frame = _frame(x_axis, y_axis, bottom, "%", "")
+    return _svg(height, summary, frame, *bars, mark, label, title)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from mnist_pipeline.config import Config
+from mnist_pipeline.data.drift import profile_with_answers
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
 from mnist_pipeline.stages.evaluate import evaluation_of
@@ -86,7 +87,13 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     )
 
 
-def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: StageResult) -> Outcome:
+def publish(
+    run: Run,
+    snapshot: Snapshot,
+    normalized: StageResult,
+    trained: StageResult,
+    evaluated: StageResult,
+) -> Outcome:
     """Makes the candidate a version with its verdict inside, promotes it if it passed.
 
     The manifest is written last, so a version is complete or invisible. If the champion moves
@@ -98,7 +105,9 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
         metrics = _summary(candidate)
         if snapshot.exam is None:
             finding = Finding("hold", ("no_exam: judged on validation rows, nothing published",))
-            html = render_report(run, snapshot, trained, evaluated, finding, transfer=reading)
+            html = render_report(
+                run, snapshot, normalized, trained, evaluated, finding, transfer=reading
+            )
             report = run.store.put(run.key("report.html"), html)
             words.append("nothing published (--no-exam)")
             return Outcome("held", finding.reasons, None, metrics, report.key, 0, reading)
@@ -112,7 +121,7 @@ def publish(run: Run, snapshot: Snapshot, trained: StageResult, evaluated: Stage
             verdict = judge(run, snapshot, candidate)
             if manifest is None:
                 manifest = _make_version(
-                    run, snapshot, trained, evaluated, verdict, metrics, reading
+                    run, snapshot, normalized, trained, evaluated, verdict, metrics, reading
                 )
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
@@ -153,6 +162,7 @@ def _summary(candidate: Evaluation) -> dict[str, Any]:
 def _make_version(
     run: Run,
     snapshot: Snapshot,
+    normalized: StageResult,
     trained: StageResult,
     evaluated: StageResult,
     verdict: Verdict,
@@ -169,9 +179,15 @@ def _make_version(
         file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
         for file, ref in sources.items()
     }
+    profile = run.store.get(normalized.outputs["profile.json"].key)
+    probabilities = evaluation_of(run, snapshot, evaluated).probabilities
+    files["profile.json"] = run.store.put(
+        f"{prefix}/profile.json", profile_with_answers(profile, probabilities)
+    )
     report = render_report(
         run,
         snapshot,
+        normalized,
         trained,
         evaluated,
         verdict.finding,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
-from mnist_pipeline.config import Config
 from mnist_pipeline.refs import Ref, sha256_of_file
 from mnist_pipeline.sources.mnist import test_part
 from mnist_pipeline.stages.ingest import parse_spec
@@ -34,10 +33,10 @@ class Transfer:
         return dataclasses.asdict(self)
 
 
-def drawn_only(config: Config) -> bool:
-    """Whether all that a configuration learns from is drawn."""
-    names = {parse_spec(spec)[0].partition(".v")[0] for spec in config.data.sources}
-    return names == {"synthetic"}
+def drawn(sources: Sequence[str]) -> Literal["all", "some", "none"]:
+    """Whether the program draws the rows of these sources: of all, some, or none."""
+    of_drawings = [parse_spec(spec)[0].partition(".v")[0] == "synthetic" for spec in sources]
+    return "all" if all(of_drawings) else "some" if any(of_drawings) else "none"
 
 
 def transfer(run: Run, bundle: Mapping[str, Ref]) -> Transfer | None:
@@ -52,7 +51,7 @@ def transfer(run: Run, bundle: Mapping[str, Ref]) -> Transfer | None:
     Returns:
         None if other data than drawings were learnt from, or the files are not at hand.
     """
-    if not drawn_only(run.config):
+    if drawn(run.config.data.sources) != "all":
         return None
     part = test_part(run.store.root / "downloads" / "mnist" if run.store.root else None)
     if part is None:

@@ -30,7 +30,7 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] != "style":
             self.words.append(data)
-            if self.open[-1] == "h2":
+            if self.open[-1] in ("h2", "h3"):
                 self.headings.append(data)
 
     @property

@@ -1,10 +1,7 @@
-"""Markup that cannot be broken out of, and figures that show exactly their numbers."""
+"""Figures that show exactly their numbers."""
 
-import base64
 import math
 import re
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -17,53 +14,15 @@ from mnist_pipeline.evaluate.charts import (
     RIGHT,
     TOP,
     WIDTH,
-    Html,
-    confusion_table,
-    el,
+    ink_chart,
+    interval_chart,
     learning_figures,
     line_chart,
     log_ticks,
-    png,
     reliability_chart,
     ticks,
 )
 from mnist_pipeline.evaluate.metrics import measure
-
-
-@given(st.text(), st.text())
-def test_elements_give_back_the_text_they_were_given(parse, inside, attribute):
-    page = parse(el("p", inside, title=attribute))
-    visible = {i: 0x2400 + i for i in range(32) if i not in (9, 10)} | {127: 0x2421}
-    assert page.text == inside.translate(visible)
-    assert page.tags == [("p", {"title": attribute.translate(visible)})]
-
-
-def test_markup_inside_an_attribute_is_text_too():
-    assert el("p", title=Html('"><b>')) == '<p title="&quot;&gt;&lt;b&gt;"></p>'
-    assert el("p", el("b", "<")) == "<p><b>&lt;</b></p>"
-
-
-# ---------------------------------------------------------------------------------- the figures
-
-
-def test_png_holds_exactly_the_pixels():
-    image = np.random.default_rng(3).integers(0, 256, (28, 20), dtype=np.uint8)
-    data = base64.b64decode(png(image).removeprefix("data:image/png;base64,"))
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    chunks, at = {}, 8
-    while at < len(data):
-        (size,) = struct.unpack(">I", data[at : at + 4])
-        kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
-        assert struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0] == zlib.crc32(
-            kind + body
-        )
-        chunks[kind] = body
-        at += 12 + size
-    assert list(chunks) == [b"IHDR", b"IDAT", b"IEND"]
-    assert struct.unpack(">IIBBBBB", chunks[b"IHDR"]) == (20, 28, 8, 0, 0, 0, 0)
-    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(28, 21)
-    assert (lines[:, 0] == 0).all()
-    assert (lines[:, 1:] == image).all()
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
@@ -154,14 +113,6 @@ def test_no_history_draws_nothing():
     assert learning_figures([{"epoch": 1, "loss": 1.0}]) == ""
 
 
-def test_the_matrix_shows_every_count_and_leaves_zeros_blank(parse):
-    table = parse(confusion_table(((12345, 0), (2, 7)), ("a", "b")))
-    cells = [a for tag, a in table.tags if tag == "td"]
-    assert [cell.get("class") for cell in cells] == ["hit", None, "miss", "hit"]
-    assert cells[0]["title"] == "a read as a: 12,345 of 12,345"
-    assert [word for word in table.words if word[0].isdigit()] == ["12k", "2", "7"]
-
-
 def test_the_reliability_diagram_marks_every_bin_that_has_rows(parse):
     rng = np.random.default_rng(7)
     top = rng.uniform(0.5, 1.0, 300)
@@ -176,4 +127,33 @@ def test_the_reliability_diagram_marks_every_bin_that_has_rows(parse):
             LEFT + entry.confidence * (WIDTH - LEFT - RIGHT), abs=0.01
         )
         assert float(dot["cy"]) == pytest.approx(208 - entry.accuracy * (208 - TOP), abs=0.01)
-    assert f"{filled[-1].n:,} rows" in page.words
+    assert f"{filled[-1].n:,} images" in page.words
+
+
+def test_intervals_lie_where_their_numbers_say(parse):
+    answers = [("a@2", 0.98, (0.97, 0.985)), ("a@1", 0.96, (0.95, 0.975))]
+    page = parse(interval_chart(answers, "summary"))
+    spans = [a for tag, a in page.tags if a.get("class", "").startswith("span")]
+    dots = [float(a["cx"]) for tag, a in page.tags if tag == "circle"]
+    places = [(float(a["x1"]), float(a["x2"])) for a in spans]
+    scale = (places[0][1] - places[0][0]) / 0.015  # units a share of 1
+    for (_, accuracy, (low, high)), (x1, x2), dot in zip(answers, places, dots, strict=True):
+        assert x2 - x1 == pytest.approx(scale * (high - low), rel=0.01)
+        assert dot - x1 == pytest.approx(scale * (accuracy - low), rel=0.01)
+        assert x1 - places[0][0] == pytest.approx(scale * (low - 0.97), abs=0.1)
+        assert 0 <= x1 <= x2 <= WIDTH
+    assert page.words.count("98.00 %") == page.words.count("96.00 %") == 1
+
+
+def test_ink_is_drawn_bin_by_bin_with_its_median(parse):
+    counts = [0] * 100
+    counts[10], counts[11], counts[14] = 5, 10, 1
+    page = parse(ink_chart(counts, 0.112, "summary"))
+    bars = [a for tag, a in page.tags if tag == "rect"]
+    heights = [float(bar["height"]) for bar in bars]
+    assert heights[1:] == pytest.approx([2 * heights[0], 0, 0, heights[0] / 5], abs=0.02)
+    assert "ink 11 to 12 %: 10 images" in page.words
+    (mark,) = [a for tag, a in page.tags if a.get("class") == "median"]
+    left, right = float(bars[1]["x"]), float(bars[2]["x"])
+    assert float(mark["x1"]) == pytest.approx(left + 0.2 * (right - left), abs=0.5)
+    assert "median 11.20 %" in page.words

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from small import SETTINGS, train_words
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.config import DataConfig
 from mnist_pipeline.configfile import parse_setting, resolve
+from mnist_pipeline.data.profile import Profile
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.stages.run import STAGES
 from mnist_pipeline.store.objects import Store
@@ -36,8 +43,6 @@ def runs(kind: str) -> list:
 
 
 def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: Path) -> None:
-    from prefect.client.orchestration import get_client
-
     from flows.training import training_flow
 
     result = training_flow(config_for(idx_folder), str(workspace))
@@ -48,12 +53,99 @@ def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: 
         assert stage in names
     assert sum(name.startswith("ingest ") for name in names) == 2
 
-    with get_client(sync_client=True) as client:
-        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
-    assert json.loads(artifacts["digits-data"].data)[0].keys() == {"rows", "of"}
-    verdict = artifacts["digits-verdict"].data
+    artifacts = newest_artifacts()
+    inputs = json.loads(artifacts["digits-inputs"])
+    assert [(row["role"], row["rows"], row["rejected"]) for row in inputs] == [
+        ("train", 400, 0),
+        ("exam", 200, 0),
+    ]
+    *classes, total = json.loads(artifacts["digits-data"])
+    assert [row["class"] for row in classes] == list("0123456789")
+    for side, count in result.dataset["sides"].items():
+        assert sum(row[side] for row in classes) == total[side] == count
+    assert "digits-rejected" not in artifacts
+
+    verdict = artifacts["digits-verdict"]
     assert "digits@1: promoted" in verdict
-    assert "Confusion" in verdict
+    for heading in ("## Classes", "## Confusion"):
+        assert heading in verdict
+    assert verdict.count("| **") == 10
+    assert f"The whole report: `{result.report}`" in verdict
+    assert Path(result.report).is_file()
+
+
+def newest_artifacts() -> dict[str, str]:
+    """What the UI shows for the model `digits`: the newest artifact of each key."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import ArtifactSort
+
+    with get_client(sync_client=True) as client:
+        newest_first = client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
+    return {artifact.key: artifact.data for artifact in reversed(newest_first)}
+
+
+def test_the_pictures_are_those_of_the_training_rows(idx_folder: Path, workspace: Path) -> None:
+    from flows.training import training_flow
+
+    training_flow(config_for(idx_folder), str(workspace))
+    uris = re.findall(r"\(data:image/png;base64,([^)]*)\)", newest_artifacts()["digits-pictures"])
+    averages, samples = (np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))) for uri in uris)
+    (path,) = workspace.glob("models/digits/versions/1/profile.json")
+    profile = Profile.from_bytes(path.read_bytes())
+    # twice as large, the second of a row with two pixels of space around each
+    assert np.array_equal(averages[4:60:2, 64:120:2].ravel(), profile.mean_images[1])
+    assert samples.any()
+
+
+def test_rejected_rows_are_told_by_input_reason_and_place(
+    tmp_path: Path, workspace: Path, digits
+) -> None:
+    from flows.training import training_flow
+
+    images, labels = digits
+    lines = [",".join(map(str, [y, *x])) for x, y in zip(images, labels, strict=True)]
+    lines[3], lines[5] = "3,junk", lines[5].replace(",", ",x", 1)
+    header = "label," + ",".join(f"pixel{k}" for k in range(784))
+    (tmp_path / "a.csv").write_text("\n".join([header, *lines, ""]))
+    source = {"data": {"sources": [f"csv:{tmp_path / 'a.csv'}"]}}
+    config = resolve([*(parse_setting(setting) for setting in SETTINGS), source])
+    training_flow(config, str(workspace))
+
+    artifacts = newest_artifacts()
+    (row,) = json.loads(artifacts["digits-inputs"])
+    assert (row["input"], row["accepted"], row["rejected"]) == ("a.csv", 598, 2)
+    assert row["reasons"] == "1 pixel_not_a_number, 1 wrong_column_count"
+    places = json.loads(artifacts["digits-rejected"])
+    assert [(p["source"], p["place"], p["reason"]) for p in places] == [
+        ("a.csv", 5, "wrong_column_count"),
+        ("a.csv", 7, "pixel_not_a_number"),
+    ]
+
+
+def test_a_run_that_changed_nothing_shows_its_verdict_too(
+    idx_folder: Path, workspace: Path
+) -> None:
+    from flows.training import training_flow
+
+    training_flow(config_for(idx_folder), str(workspace))
+    assert training_flow(config_for(idx_folder), str(workspace)).outcome.status == "unchanged"
+    verdict = newest_artifacts()["digits-verdict"]
+    assert verdict.startswith("# digits@1: unchanged")
+    assert "The whole report: " in verdict
+
+
+def test_inputs_are_shown_even_if_they_are_refused(tmp_path: Path, workspace: Path, digits) -> None:
+    from flows.training import training_flow
+
+    header = "label," + ",".join(f"pixel{k}" for k in range(784))
+    (tmp_path / "bad.csv").write_text(f"{header}\njunk\n")
+    config = config_for(tmp_path).model_copy(
+        update={"data": DataConfig(sources=[f"csv:{tmp_path / 'bad.csv'}"])}
+    )
+    with pytest.raises(DataError):
+        training_flow(config, str(workspace))
+    (row,) = json.loads(newest_artifacts()["digits-inputs"])
+    assert (row["input"], row["accepted"], row["rejected"]) == ("bad.csv", 0, 1)
 
 
 def test_both_engines_give_the_same(idx_folder: Path, tmp_path: Path, capsys) -> None:

@@ -263,3 +263,25 @@ def test_the_image_column_is_found_or_asked_for(
     code, data = score(tmp_path / "a.parquet", "--image-column", "bakc")
     assert code == 2
     assert "back" in data["error"]["remedy"]
+
+
+def test_drift_is_told_and_may_fail_a_scoring(
+    score: Any, scorer: Path, digits: Any, tmp_path: Path, output: Path
+) -> None:
+    images = digits[0][400 + np.arange(1200) % 200]  # the exam
+    write(tmp_path / "few.parquet", images[:50])
+    assert score(tmp_path / "few.parquet")[1]["drift"] is None
+    write(tmp_path / "clean.parquet", images)
+    code, data = score(tmp_path / "clean.parquet", "--max-drift", "0.2")
+    assert code == 0
+    assert data["drift"]["score"] == max(data["drift"]["distances"].values()) < 0.2
+    assert data["drift"]["n"] == 1200
+    write(tmp_path / "inverted.parquet", 255 - images)
+    assert score(tmp_path / "inverted.parquet")[0] == 0
+    code, data = score(tmp_path / "inverted.parquet", "--max-drift", "0.2")
+    assert code == 3
+    assert data["drift"]["score"] > 0.9
+    assert "drifted" in data["error"]["headline"]
+    assert len(answers(output, "inverted.parquet")) == 1200
+    manifest = json.loads((output / "_manifest.json").read_text())
+    assert manifest["drift"] == data["drift"]
