@@ -17,7 +17,7 @@ from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ANSWERS, ScoreOptions
 from mnist_pipeline.score.tally import Tally
 
-SAMPLE = 512
+SAMPLE = 1024
 """About as many rows of a batch are looked at for drift."""
 
 OK, LOW_CONFIDENCE, REJECTED = "ok", "low_confidence", "rejected"
