@@ -81,7 +81,8 @@ class FilePlan:
         """Where the answers of a slice go: the final place if there is only one."""
         if len(self.cuts) == 1:
             return self.input.relative
-        return f".slices/{self.key[:24]}/{number:05d}-of-{len(self.cuts):05d}.parquet"
+        own = digest_of([self.key, self.input.relative])  # a copy of the file has other slices
+        return f".slices/{own[:24]}/{number:05d}-of-{len(self.cuts):05d}.parquet"
 
 
 def model_digest(manifest: Manifest) -> str:
