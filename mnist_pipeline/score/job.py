@@ -9,6 +9,7 @@ from typing import Any
 
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.refs import readable_json
+from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import Record, open_output, stored_record
 from mnist_pipeline.score.slices import FilePlan, Job, model_digest, open_bundle
@@ -20,6 +21,8 @@ from mnist_pipeline.store.registry import Registry, now
 
 MANIFEST = "_manifest.json"
 SLICE_ROWS = 250_000
+FILE_ERRORS = (DataError, ConfigError)
+"""What can be wrong with one file; any other error ends the job."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +34,17 @@ class Failure:
 
     def to_json(self) -> dict[str, Any]:
         return {"file": self.file, "reason": self.error.headline, "error": self.error.to_json()}
+
+
+def failed(job: Job, file: InputFile, error: PipelineError) -> Failure:
+    """What becomes of a job one of whose files is bad.
+
+    Raises:
+        PipelineError: this one, if bad files fail the job.
+    """
+    if job.options.on_bad_file == "fail":
+        raise error
+    return Failure(file.relative, error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +66,11 @@ class Summary:
     skipped: tuple[str, ...]
     job: Job
     seconds: float
+
+    @property
+    def words(self) -> str:
+        """The counts in a few words."""
+        return f"{self.tally.rows:,} rows: {self.tally.scored:,} scored"
 
     @property
     def error(self) -> PipelineError | None:
@@ -118,6 +137,8 @@ def make_job(
 ) -> Job:
     """A job, its model verified and its output folder ready.
 
+    Its folders are absolute: whoever takes a part in it may run elsewhere.
+
     Raises:
         IntegrityError: the model does not hold; nothing was written.
         ConfigError: the output holds something else, or more classes are asked for than there are.
@@ -130,8 +151,9 @@ def make_job(
             f"--top-k cannot be {options.top_k}: the model has {classes} classes",
             remedy=f"give at most {classes}",
         )
-    open_output(output)
-    return Job(store.url, manifest.name, manifest.version, digest, output, options, slice_rows)
+    answers = open_output(output)
+    workspace, output = (str(place.root or place.url) for place in (store, answers))
+    return Job(workspace, manifest.name, manifest.version, digest, output, options, slice_rows)
 
 
 def conclude(
