@@ -1,20 +1,23 @@
-"""What a run shows in the Prefect UI: the data's counts, the metrics, the verdict."""
+"""What a run shows in the Prefect UI: the data's counts, the metrics, the verdict, the answers."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.logging import get_run_logger
 
 from mnist_pipeline.evaluate.metrics import Metrics, percent
+from mnist_pipeline.score.job import MANIFEST, Summary
 from mnist_pipeline.stages.evaluate import metrics_of
 from mnist_pipeline.stages.publish import Outcome
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.memo import StageResult
+
+MOST_FAILURES = 50
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -60,6 +63,34 @@ def show_verdict(run: Run, evaluated: StageResult, outcome: Outcome) -> None:
     )
 
 
+@best_effort
+def show_scoring(summary: Summary) -> None:
+    """Markdown: the counts, where the answers are, the files that have none."""
+    tally, job, version = summary.tally, summary.job, f"{summary.job.model}@{summary.job.version}"
+    counts = [
+        ("files", summary.files),
+        ("answered before", len(summary.skipped)),
+        ("failed", len(summary.failures)),
+        ("rows", tally.rows),
+        ("scored", tally.scored),
+        ("not confident enough", tally.abstained),
+        *((f"rejected: {reason}", rows) for reason, rows in sorted(tally.rejected.items())),
+    ]
+    lines = [f"# {version}: {summary.words}", "", f"Answers: `{job.output}`", ""]
+    lines += _table(("", "count"), [(name, f"{count:,}") for name, count in counts])
+    if summary.failures:
+        shown = summary.failures[:MOST_FAILURES]
+        lines += ["", "## Files without answers", ""]
+        lines += _table(("file", "reason"), [(f"`{f.file}`", f.error.headline) for f in shown])
+    if len(summary.failures) > MOST_FAILURES:
+        lines += ["", f"… and {len(summary.failures) - MOST_FAILURES:,} more, in `{MANIFEST}`"]
+    create_markdown_artifact(
+        "\n".join(lines),
+        key=f"{_slug(job.model)}-scoring",
+        description=f"{version}: {summary.words}",
+    )
+
+
 def _metrics(metrics: Metrics) -> list[str]:
     interval = metrics.accuracy_interval
     spread = f" ({percent(interval[0])} to {percent(interval[1])})" if interval else ""
@@ -70,7 +101,7 @@ def _metrics(metrics: Metrics) -> list[str]:
         if value is not None
     ]
     rows.append(("images", f"{metrics.n:,}"))
-    return ["| metric | value |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in rows)]
+    return _table(("metric", "value"), rows)
 
 
 def _confusion(metrics: Metrics, classes: tuple[str, ...]) -> list[str]:
@@ -78,6 +109,12 @@ def _confusion(metrics: Metrics, classes: tuple[str, ...]) -> list[str]:
     for name, row in zip(classes, metrics.confusion, strict=True):
         lines.append(f"| **{name}** | " + " | ".join(str(count) for count in row) + " |")
     return lines
+
+
+def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Lines of a Markdown table of two columns."""
+    cells = [(left.replace("|", "\\|"), right.replace("|", "\\|")) for left, right in rows]
+    return [f"| {left} | {right} |" for left, right in (head, ("---", "---"), *cells)]
 
 
 def _slug(name: str) -> str:
