@@ -22,6 +22,7 @@ from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.artifacts import show_scoring
+from flows.cluster import check_dask, dask_runner, is_of_dask, no_dask
 from flows.running import RunLog, running_here
 from flows.tasks import (
     assemble_task,
@@ -31,7 +32,6 @@ from flows.tasks import (
     plan_task,
     score_task,
 )
-from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.reporting import Reporter, Step, listener
 from mnist_pipeline.score.job import Failure, Summary, find_model
 from mnist_pipeline.score.options import ScoreOptions
@@ -50,17 +50,12 @@ def task_runner(dask: str | None = None, workers: int | None = None) -> TaskRunn
         workers: how many threads; one a core if it is left out.
 
     Raises:
-        OutsideError: Dask is asked for and is not installed.
+        ConfigError: this is no address.
+        OutsideError: Dask is not installed.
     """
     if dask is None:
         return ThreadPoolTaskRunner(max_workers=workers or len(os.sched_getaffinity(0)))
-    try:
-        from prefect_dask.task_runners import DaskTaskRunner
-    except ModuleNotFoundError:
-        raise OutsideError(
-            "Dask is not installed", remedy="pip install 'mnist-pipeline[dask]'"
-        ) from None
-    return DaskTaskRunner(address=dask)
+    return dask_runner(dask)
 
 
 @flow(
@@ -147,20 +142,26 @@ def run_scoring_flow(
     options: ScoreOptions,
     workspace: str,
     slice_rows: int,
-    runner: TaskRunner[Any],
+    dask: str | None,
+    workers: int | None,
     reporter: Reporter,
 ) -> Summary:
     """Runs the flow in this process, telling `reporter` how it goes.
 
     Raises:
         PipelineError: nothing could be scored, bad files fail the job, or the server or the Dask
-            scheduler cannot be reached.
+            cluster cannot be reached.
     """
+    flow_here = scoring_flow.with_options(task_runner=task_runner(dask, workers))
+    if dask is not None:
+        check_dask(dask, reporter)
     with running_here(reporter):
-        state = scoring_flow.with_options(task_runner=runner)(
+        state = flow_here(
             list(inputs), output, model, options, workspace, slice_rows, return_state=True
         )
         result: Any = state.result(raise_on_failure=False)
     if isinstance(result, Summary):  # also where files failed, and with them the flow
         return result
+    if is_of_dask(result):
+        raise no_dask(dask, result) from result
     raise result

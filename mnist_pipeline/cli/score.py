@@ -88,7 +88,7 @@ def score(
     from mnist_pipeline.score.job import SLICE_ROWS, find_model, make_job
     from mnist_pipeline.score.options import ScoreOptions, parse_keep
 
-    if dask and engine != "prefect":
+    if dask is not None and engine != "prefect":
         raise ConfigError("--dask is for flows", remedy="add --engine prefect")
     asked = ScoreOptions(keep=parse_keep(keep), **options)
     store = console.store(writable=False)
@@ -104,7 +104,7 @@ def score(
         summary = score_files(job, files, reporter, workers=workers)
     else:
         quieten_prefect()
-        from flows.scoring import run_scoring_flow, task_runner
+        from flows.scoring import run_scoring_flow
         from mnist_pipeline.score.shares import SHARE_ROWS
 
         reporter.begin("prefect", "starting")
@@ -114,8 +114,9 @@ def score(
             model=f"{manifest.name}@{manifest.version}",
             options=asked,
             workspace=console.workspace,
-            slice_rows=SHARE_ROWS if dask else SLICE_ROWS,
-            runner=task_runner(dask, workers),
+            slice_rows=SLICE_ROWS if dask is None else SHARE_ROWS,
+            dask=dask,
+            workers=workers,
             reporter=reporter,
         )
     error = summary.error
