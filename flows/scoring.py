@@ -17,7 +17,6 @@ from typing import Any
 from prefect import flow, unmapped
 from prefect.client.schemas.objects import State
 from prefect.futures import as_completed
-from prefect.logging import get_run_logger
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -112,7 +111,6 @@ def scoring_flow(
     reporter.end("score", summary.words, summary.seconds, reused=not parts)
     if summary.error is None:
         return summary
-    get_run_logger().error("%s", summary.error)
     return Failed(message=str(summary.error), data=summary)
 
 

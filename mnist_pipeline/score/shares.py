@@ -13,7 +13,7 @@ from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.job import FILE_ERRORS, Failure, failed
 from mnist_pipeline.score.slices import FilePlan, Job, plan_file, score_slice
 
-MOST_BATCHES = 256  # of files to be planned: hashing them is short work
+MOST_BATCHES = 64  # of files to be planned: hashing them is short work
 SHARE_ROWS = 2_000_000  # tens of seconds on one core
 
 
