@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
+from mnist_pipeline.cli.console import Console, TerminalReporter, global_options, quieten_prefect
+from mnist_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from mnist_pipeline.score.job import Summary
@@ -63,6 +64,14 @@ went stands in _manifest.json; `mnist-pipeline explain FILE` says what an answer
     help="Stop at once; score the rest and exit with 3; or exit with 0.",
 )
 @click.option("--workers", type=click.IntRange(1), help="Threads; default: one a core.")
+@click.option(
+    "--engine",
+    type=click.Choice(["plain", "prefect"]),
+    default="plain",
+    show_default=True,
+    help="prefect: as a flow, a task a slice.",
+)
+@click.option("--dask", metavar="ADDRESS", help="The flow's tasks on a Dask cluster, tcp://….")
 @global_options
 @click.pass_obj
 def score(
@@ -73,23 +82,46 @@ def score(
     model: str | None,
     keep: str,
     workers: int | None,
+    engine: str,
+    dask: str | None,
     **options: Any,
 ) -> int:
     """Answer every row of Parquet files of images: a label with its confidence, or a reason."""
-    from mnist_pipeline.score.engine import score_files
     from mnist_pipeline.score.inputs import find_inputs
-    from mnist_pipeline.score.job import find_model, make_job
+    from mnist_pipeline.score.job import SLICE_ROWS, find_model, make_job
     from mnist_pipeline.score.options import ScoreOptions, parse_keep
 
+    if dask is not None and engine != "prefect":
+        raise ConfigError("--dask is for flows", remedy="add --engine prefect")
     asked = ScoreOptions(keep=parse_keep(keep), **options)
     store = console.store(writable=False)
     manifest, guessed = find_model(store, model)
     if guessed and not console.quiet:
         click.echo(f"model      {manifest.name}@{manifest.version}, the only champion", err=True)
-    files = find_inputs(inputs, output)
-    job = make_job(store, manifest, output, asked)
     reporter = TerminalReporter(quiet=console.quiet)
-    summary = score_files(job, files, reporter, workers=workers)
+    if engine == "plain":
+        from mnist_pipeline.score.engine import score_files
+
+        files = find_inputs(inputs, output)
+        job = make_job(store, manifest, output, asked)
+        summary = score_files(job, files, reporter, workers=workers)
+    else:
+        quieten_prefect()
+        from flows.scoring import run_scoring_flow
+        from mnist_pipeline.score.shares import SHARE_ROWS
+
+        reporter.begin("prefect", "starting")
+        summary = run_scoring_flow(
+            inputs,
+            output,
+            model=f"{manifest.name}@{manifest.version}",
+            options=asked,
+            workspace=console.workspace,
+            slice_rows=SLICE_ROWS if dask is None else SHARE_ROWS,
+            dask=dask,
+            workers=workers,
+            reporter=reporter,
+        )
     error = summary.error
     data = summary.to_json()
     if error is not None:

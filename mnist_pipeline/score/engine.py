@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
-from mnist_pipeline.errors import ConfigError, DataError, PipelineError
+from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.model.threads import single_threaded_blas
 from mnist_pipeline.reporting import Reporter, Step
 from mnist_pipeline.score.inputs import InputFile
-from mnist_pipeline.score.job import Failure, Summary, conclude
-from mnist_pipeline.score.quarantine import quarantine_rows
+from mnist_pipeline.score.job import FILE_ERRORS, Failure, Summary, conclude, failed
 from mnist_pipeline.score.slices import FilePlan, Job, assemble, plan_file, score_slice
 
 T = TypeVar("T")
@@ -45,7 +44,7 @@ class _Work:
         try:
             self._check()
             return plan_file(self.job, file)
-        except (DataError, ConfigError) as error:
+        except FILE_ERRORS as error:
             self._fail(file, error)
             return None
 
@@ -66,7 +65,7 @@ class _Work:
                 last = self._missing[name] == 0
             if last:
                 assemble(self.job, plan)
-        except (DataError, ConfigError) as error:
+        except FILE_ERRORS as error:
             self._fail(plan.input, error)
 
     def _told(self, rows: int) -> None:
@@ -81,10 +80,9 @@ class _Work:
             raise _StoppedError
 
     def _fail(self, file: InputFile, error: PipelineError) -> None:
-        if self.job.options.on_bad_file == "fail":
-            raise error
+        failure = failed(self.job, file, error)
         with self._lock:
-            self.failures.setdefault(file.relative, Failure(file.relative, error))
+            self.failures.setdefault(file.relative, failure)
 
 
 def score_files(
@@ -118,15 +116,12 @@ def score_files(
                 [pool.submit(work.answer, plan, n) for plan in todo for n in range(len(plan.cuts))]
             )
             answered = [plan for plan in plans if plan.input.relative not in work.failures]
-            _results([pool.submit(quarantine_rows, job, plan) for plan in answered])
         except BaseException:
             work.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     summary = conclude(job, answered, list(work.failures.values()), started)
-    counts = summary.tally
-    words = f"{counts.rows:,} rows: {counts.scored:,} scored"
-    reporter.end("score", words, summary.seconds, reused=not todo)
+    reporter.end("score", summary.words, summary.seconds, reused=not todo)
     return summary
 
 

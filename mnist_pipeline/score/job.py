@@ -10,8 +10,10 @@ from typing import Any
 from mnist_pipeline.data.drift import Drift, Traits, drift, learned_traits
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.refs import readable_json
+from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import Record, open_output, stored_record
+from mnist_pipeline.score.quarantine import quarantine_rows
 from mnist_pipeline.score.slices import FilePlan, Job, clear_slices, model_digest, open_bundle
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import DEFAULT_MODEL
@@ -21,6 +23,8 @@ from mnist_pipeline.store.registry import Registry, now
 
 MANIFEST = "_manifest.json"
 SLICE_ROWS = 250_000
+FILE_ERRORS = (DataError, ConfigError)
+"""What can be wrong with one file; any other error ends the job."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,17 @@ class Failure:
 
     def to_json(self) -> dict[str, Any]:
         return {"file": self.file, "reason": self.error.headline, "error": self.error.to_json()}
+
+
+def failed(job: Job, file: InputFile, error: PipelineError) -> Failure:
+    """What becomes of a job one of whose files is bad.
+
+    Raises:
+        PipelineError: this one, if bad files fail the job.
+    """
+    if job.options.on_bad_file == "fail":
+        raise error
+    return Failure(file.relative, error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +70,11 @@ class Summary:
     drift: Drift | None
     job: Job
     seconds: float
+
+    @property
+    def words(self) -> str:
+        """The counts in a few words."""
+        return f"{self.tally.rows:,} rows: {self.tally.scored:,} scored"
 
     @property
     def error(self) -> PipelineError | None:
@@ -137,6 +157,8 @@ def make_job(
 ) -> Job:
     """A job, its model verified and its output folder ready.
 
+    Its folders are absolute: whoever takes a part in it may run elsewhere.
+
     Raises:
         IntegrityError: the model does not hold; nothing was written.
         ConfigError: the output holds something else, or more classes are asked for than there are.
@@ -149,8 +171,9 @@ def make_job(
             f"--top-k cannot be {options.top_k}: the model has {classes} classes",
             remedy=f"give at most {classes}",
         )
-    open_output(output)
-    return Job(store.url, manifest.name, manifest.version, digest, output, options, slice_rows)
+    answers = open_output(output)
+    workspace, output = (str(place.root or place.url) for place in (store, answers))
+    return Job(workspace, manifest.name, manifest.version, digest, output, options, slice_rows)
 
 
 def conclude(
@@ -174,6 +197,7 @@ def conclude(
     records: list[Record] = []
     skipped = []
     for plan in plans:
+        quarantine_rows(job, plan)
         record = stored_record(output, plan.input.relative)
         if record is None or record.key != plan.key or not record.tally.holds:
             raise DataError(

@@ -86,7 +86,8 @@ class FilePlan:
     @property
     def slice_folder(self) -> str:
         """Where its slices go until they are put together."""
-        return f"{SLICES}/{self.key[:24]}"
+        own = digest_of([self.key, self.input.relative])  # a copy of the file has other slices
+        return f"{SLICES}/{own[:24]}"
 
 
 def model_digest(manifest: Manifest) -> str:

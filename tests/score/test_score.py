@@ -18,6 +18,12 @@ from PIL import Image
 from score_samples import answers, raw, write
 
 from mnist_pipeline.model.bundle import Bundle
+from mnist_pipeline.reporting import Silent
+from mnist_pipeline.score.engine import score_files
+from mnist_pipeline.score.inputs import find_inputs
+from mnist_pipeline.score.job import find_model, make_job
+from mnist_pipeline.score.options import ScoreOptions
+from mnist_pipeline.store.objects import Store
 
 
 def test_every_row_has_its_answer_in_order(
@@ -160,13 +166,6 @@ def test_rows_in_are_rows_out_however_files_are_cut(
     data: st.DataObject, scorer: Path, digits: Any, model: Bundle, tmp_path_factory: Any
 ) -> None:
     """Rows keep their answers whatever the row groups, the slices and the threads."""
-    from mnist_pipeline.reporting import Silent
-    from mnist_pipeline.score.engine import score_files
-    from mnist_pipeline.score.inputs import find_inputs
-    from mnist_pipeline.score.job import find_model, make_job
-    from mnist_pipeline.score.options import ScoreOptions
-    from mnist_pipeline.store.objects import Store
-
     folder = tmp_path_factory.mktemp("cut")
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     expected = {}
@@ -285,3 +284,16 @@ def test_drift_is_told_and_may_fail_a_scoring(
     assert len(answers(output, "inverted.parquet")) == 1200
     manifest = json.loads((output / "_manifest.json").read_text())
     assert manifest["drift"] == data["drift"]
+
+
+def test_copies_of_a_file_have_slices_of_their_own(
+    scorer: Path, digits: Any, tmp_path: Path, output: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / f"{name}.parquet", digits[0], row_group=50)
+    store = Store.open(scorer, writable=False)
+    manifest, _ = find_model(store, None)
+    job = make_job(store, manifest, str(output), ScoreOptions(), slice_rows=100)
+    inputs = find_inputs([str(tmp_path / "in")], str(output))
+    assert score_files(job, inputs, Silent(), workers=3).tally.rows == 1800
+    assert not (output / ".slices").exists()
