@@ -1,10 +1,11 @@
-"""Nightly training from one machine, without a work pool.
+"""Nightly training, or nightly scoring, from one machine, without a work pool.
 
     prefect server start                      # in another terminal
     export PREFECT_API_URL=http://127.0.0.1:4200/api
     python deployments/serve.py --config deployments/nightly.toml
+    python deployments/serve.py --score-config deployments/scoring.toml --cron "0 6 * * *"
 
-Runs until it is stopped. One training at a time: a night that begins while another still runs is
+Runs until it is stopped. One run at a time: a night that begins while another still runs is
 skipped.
 """
 
@@ -12,13 +13,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from prefect import Flow
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+from prefect.exceptions import PrefectException
 from prefect.schedules import Cron, Interval
 from prefect.settings import PREFECT_API_URL
 
+from flows.scoring import scoring_flow, task_runner
 from flows.training import training_flow
 from mnist_pipeline.configfile import DEFAULT_PRESET, load_file, load_preset, resolve
 from mnist_pipeline.errors import OutsideError, PipelineError
@@ -29,17 +35,21 @@ def main() -> None:
     """Registers the deployment and serves its runs."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--config", type=Path, default=Path(__file__).with_name("nightly.toml"))
+    parser.add_argument("--score-config", type=Path, help="score what it names instead of training")
     parser.add_argument("--workspace", default="workspace", help="a folder or a URL")
     parser.add_argument("--cron", default="30 4 * * *", help="when; default: every day at 4:30")
     parser.add_argument("--timezone", default="UTC", help="of --cron, e.g. Europe/Berlin")
     parser.add_argument("--seconds", type=float, help="an interval instead of --cron, to try it")
     options = parser.parse_args()
     try:
-        config = resolved(resolve([load_preset(DEFAULT_PRESET), load_file(options.config)]))
+        if options.score_config:
+            served, parameters = _scoring(options.score_config, options.workspace)
+        else:
+            served, parameters = _training(options.config, options.workspace)
         schedule = Cron(options.cron, timezone=options.timezone)
         if options.seconds is not None:
             schedule = Interval(timedelta(seconds=options.seconds))
-    except (PipelineError, ValueError) as error:
+    except (PipelineError, PrefectException, OSError, TypeError, ValueError) as error:
         parser.error(str(error))
     if PREFECT_API_URL.value() is None:
         print(
@@ -49,19 +59,36 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(OutsideError.exit_code)
-    workspace = options.workspace
-    if "://" not in workspace:
-        workspace = str(Path(workspace).resolve())
-    training_flow.serve(
+    served.serve(
         name="nightly",
         schedule=schedule,
-        parameters={"config": config.to_json(), "workspace": workspace},
+        parameters=parameters,
         global_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
         # A restart of this process must not leave the nights switched off.
         pause_on_shutdown=False,
     )
+
+
+def _training(file: Path, workspace: str) -> tuple[Flow[..., Any], dict[str, Any]]:
+    config = resolved(resolve([load_preset(DEFAULT_PRESET), load_file(file)]))
+    return training_flow, {"config": config.to_json(), "workspace": _absolute(workspace)}
+
+
+def _scoring(file: Path, workspace: str) -> tuple[Flow[..., Any], dict[str, Any]]:
+    """The flow with its task runner, and its parameters: the keys of the file, but `dask`."""
+    parameters = {"workspace": workspace, **tomllib.loads(file.read_text())}
+    runner = task_runner(parameters.pop("dask", None))
+    scoring_flow.validate_parameters(parameters)
+    parameters["inputs"] = [_absolute(path) for path in parameters["inputs"]]
+    for name in ("output", "workspace"):
+        parameters[name] = _absolute(parameters[name])
+    return scoring_flow.with_options(task_runner=runner), parameters
+
+
+def _absolute(where: str) -> str:
+    return where if "://" in where else str(Path(where).expanduser().absolute())
 
 
 if __name__ == "__main__":

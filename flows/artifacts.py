@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI: inputs, data, pictures, verdict: the report in short.
+"""What a run shows in the Prefect UI: inputs, data, pictures, verdict, answers.
 
 Pictures are data URIs in markdown: both UIs of Prefect 3.8 show them (an image artifact would print
 the whole URI under the picture).
@@ -17,6 +17,7 @@ from mnist_pipeline.data.sheet import contact_sheet
 from mnist_pipeline.evaluate.markup import png
 from mnist_pipeline.evaluate.metrics import Metrics, percent
 from mnist_pipeline.pipeline import Result
+from mnist_pipeline.score.job import MANIFEST, Summary
 from mnist_pipeline.stages.evaluate import metrics_of
 from mnist_pipeline.stages.ingest import Part
 from mnist_pipeline.stages.normalize import SAMPLES_A_CLASS, profile_of, samples_of
@@ -24,6 +25,8 @@ from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.stages.version_report import quarantine_key
 from mnist_pipeline.store.memo import StageResult
+
+MOST_FAILURES = 50
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -129,6 +132,36 @@ def show_verdict(run: Run, result: Result, evaluated: StageResult | None) -> Non
         "\n".join(lines),
         key=f"{_slug(name)}-verdict",
         description=f"{version}: {outcome.status}",
+    )
+
+
+@best_effort
+def show_scoring(summary: Summary) -> None:
+    """Markdown: the counts, where the answers are, the files that have none."""
+    tally, job, version = summary.tally, summary.job, f"{summary.job.model}@{summary.job.version}"
+    counts = [
+        ("files", summary.files),
+        ("answered before", len(summary.skipped)),
+        ("failed", len(summary.failures)),
+        ("rows", tally.rows),
+        ("scored", tally.scored),
+        ("not confident enough", tally.abstained),
+        *((f"rejected: {reason}", rows) for reason, rows in sorted(tally.rejected.items())),
+    ]
+    if summary.drift:
+        counts.append((f"drift {summary.drift.score:.2f}, rows looked at", summary.drift.n))
+    lines = [f"# {version}: {summary.words}", "", f"Answers: `{job.output}`", ""]
+    lines += _table(("", "count"), [(name, f"{count:,}") for name, count in counts])
+    if summary.failures:
+        shown = summary.failures[:MOST_FAILURES]
+        lines += ["", "## Files without answers", ""]
+        lines += _table(("file", "reason"), [(f"`{f.file}`", f.error.headline) for f in shown])
+    if len(summary.failures) > MOST_FAILURES:
+        lines += ["", f"… and {len(summary.failures) - MOST_FAILURES:,} more, in `{MANIFEST}`"]
+    create_markdown_artifact(
+        "\n".join(lines),
+        key=f"{_slug(job.model)}-scoring",
+        description=f"{version}: {summary.words}",
     )
 
 

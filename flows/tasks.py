@@ -14,6 +14,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from mnist_pipeline.errors import OutsideError
+from mnist_pipeline.score.inputs import find_inputs
+from mnist_pipeline.score.job import conclude, make_job
+from mnist_pipeline.score.shares import plan_files, score_share
+from mnist_pipeline.score.slices import assemble
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.ingest import ingest, inputs_of
 from mnist_pipeline.stages.normalize import normalize
@@ -57,3 +61,10 @@ normalize_task = stage("normalize")(normalize)
 train_task = stage("train")(train)
 evaluate_task = stage("evaluate")(evaluate)
 publish_task = stage("publish")(publish)
+
+find_files_task = stage("find files")(find_inputs)
+make_job_task = stage("verify model")(make_job)
+plan_task = stage("plan")(plan_files)
+score_task = stage("score", "score {share}")(score_share)
+assemble_task = stage("assemble", "assemble {plan.input.relative}")(assemble)
+conclude_task = stage("manifest")(conclude)

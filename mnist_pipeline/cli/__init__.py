@@ -17,8 +17,10 @@ import click
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
+from mnist_pipeline.cli.explain import explain
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.score import score
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
 from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
@@ -56,7 +58,7 @@ def cli() -> None:
     """
 
 
-for command in (train, validate, data, models, plugins):
+for command in (train, validate, score, explain, models, data, plugins):
     cli.add_command(command)
 
 

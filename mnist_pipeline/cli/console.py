@@ -159,6 +159,17 @@ class TerminalReporter:
             sys.stderr.flush()
 
 
+def quieten_prefect() -> None:
+    """Settings for a flow run from a terminal; whatever the user has set counts more."""
+    for name, value in {
+        # Prefect's console log would repeat what the reporter says; the API keeps all of it.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
 def global_options(command: F) -> F:
     """Adds the options that every command takes, before or after its name."""
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_pipeline.cli.console import Console, TerminalReporter, global_options
+from mnist_pipeline.cli.console import Console, TerminalReporter, global_options, quieten_prefect
 
 if TYPE_CHECKING:
     from mnist_pipeline.config import Config
@@ -91,17 +90,6 @@ def train(
         result = run_training_flow(config, console.workspace, force=force, reporter=reporter)
     console.result(result.to_json(), lambda: _print(result))
     return result.outcome.exit_code
-
-
-def quieten_prefect() -> None:
-    """Settings for a flow run from a terminal; whatever the user has set counts more."""
-    for name, value in {
-        # Prefect's console log would repeat what the reporter says; the API keeps all of it.
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 def _config(

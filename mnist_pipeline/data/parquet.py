@@ -188,6 +188,27 @@ def open_parquet(path: Path, *, buffer_size: int = 0) -> pq.ParquetFile:
     )
 
 
+def batches_of(
+    file: pq.ParquetFile, size: int, columns: list[str], groups: range | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file or of some of its row groups, at most `size` at once.
+
+    An iterator of Arrow's for every few row groups: a single one would hold a page of every row
+    group it has passed, 1.3 MB each (measured).
+    """
+    chosen: list[int] = []
+    rows = 0
+    groups = range(file.num_row_groups) if groups is None else groups
+    for group in groups:
+        chosen.append(group)
+        rows += file.metadata.row_group(group).num_rows
+        if rows >= ROW_GROUP or group == groups[-1]:
+            yield from file.iter_batches(
+                size, row_groups=chosen, columns=columns, use_threads=False
+            )
+            chosen, rows = [], 0
+
+
 def read_rows(
     path: Path, contract: ImageContract, *, columns: list[str]
 ) -> Iterator[pa.RecordBatch]:

@@ -27,7 +27,7 @@ from mnist_pipeline.contract.records import (
 )
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.layouts import ImageColumns, find_image_column
-from mnist_pipeline.data.parquet import open_parquet
+from mnist_pipeline.data.parquet import batches_of, open_parquet
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean, shortened
 from mnist_pipeline.plugins import option
 from mnist_pipeline.sources.files import BLOCK_ROWS, FilePart, files_at
@@ -52,7 +52,7 @@ class ParquetPart(FilePart):
     scale: float | None = None
 
     def read(self, contract: ImageContract) -> Iterator[Records]:
-        with _explained(self.path):
+        with explained(self.path):
             file = open_parquet(self.path, buffer_size=_READ_BUFFER)
         with file:
             images = find_image_column(file.schema_arrow, contract, self.image, file=self.path)
@@ -60,10 +60,10 @@ class ParquetPart(FilePart):
             _check_label(self.path, file.schema_arrow, labels)
             _check_claims(self.path, file, {*labels, *images.names}, contract)
             step = _rows_at_once(images, file.schema_arrow)
-            batches = _joined(_batches(file, step, [*labels, *images.names]), step)
+            batches = _joined(batches_of(file, step, [*labels, *images.names]), step)
             rows = 0
             while True:
-                with _explained(self.path):
+                with explained(self.path):
                     batch = next(batches, None)
                 if batch is None:
                     break
@@ -100,10 +100,10 @@ class ParquetPart(FilePart):
         if not faults:
             return Records(decoded.images, labels, places, self.name)
         rows = sorted(faults)
-        payloads = _payloads(batch.select(images.names), rows)
+        found = payloads(batch.select(images.names), rows)
         rejects = tuple(
             Reject(self.name, first + row, *faults[row], payload)
-            for row, payload in zip(rows, payloads, strict=True)
+            for row, payload in zip(rows, found, strict=True)
         )
         keep = np.ones(len(batch), dtype=np.bool_)
         keep[rows] = False
@@ -140,25 +140,8 @@ class Parquet:
         ]
 
 
-def _batches(file: pq.ParquetFile, size: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a file, at most `size` at once; an iterator of Arrow's for every few row groups.
-
-    A single one would hold a page of every row group it has passed: 1.3 MB each, measured.
-    """
-    groups: list[int] = []
-    rows = 0
-    for group in range(file.num_row_groups):
-        groups.append(group)
-        rows += file.metadata.row_group(group).num_rows
-        if rows >= BLOCK_ROWS or group == file.num_row_groups - 1:
-            yield from file.iter_batches(
-                size, row_groups=groups, columns=columns, use_threads=False
-            )
-            groups, rows = [], 0
-
-
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Arrow's errors, of which there are many classes, as one that names the file."""
     try:
         yield
@@ -267,7 +250,7 @@ def _labels(column: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return labels, present & ~readable
 
 
-def _payloads(batch: pa.RecordBatch, rows: list[int]) -> Iterator[bytes]:
+def payloads(batch: pa.RecordBatch, rows: list[int]) -> Iterator[bytes]:
     """What stood in the image columns of a few rows, cut to size."""
     if batch.num_columns > 1:
         cells = [column.cast(pa.string()) for column in batch.take(pa.array(rows)).columns]

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from mnist_pipeline.config import Config
+from mnist_pipeline.data.drift import profile_with_answers
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
 from mnist_pipeline.stages.evaluate import evaluation_of
@@ -174,11 +175,15 @@ def _make_version(
     prefix = registry.prefix(name, version)
     sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
-    sources["profile.json"] = normalized.outputs["profile.json"]
     files: dict[str, Ref] = {
         file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
         for file, ref in sources.items()
     }
+    profile = run.store.get(normalized.outputs["profile.json"].key)
+    probabilities = evaluation_of(run, snapshot, evaluated).probabilities
+    files["profile.json"] = run.store.put(
+        f"{prefix}/profile.json", profile_with_answers(profile, probabilities)
+    )
     report = render_report(
         run,
         snapshot,

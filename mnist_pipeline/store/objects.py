@@ -55,50 +55,57 @@ class Store:
     Attributes:
         url: where it is, as the user wrote it.
         root: its folder, when it is on local disk, else None.
+        called: what errors call it, and the flag that names it: `workspace`, `output`.
     """
 
-    def __init__(self, backend: Any, url: str, root: Path | None = None) -> None:
+    def __init__(
+        self, backend: Any, url: str, root: Path | None = None, called: str = "workspace"
+    ) -> None:
         self._backend = backend
         self.url = url
         self.root = root
+        self.called = called
 
     @classmethod
-    def open(cls, where: str | Path, *, writable: bool = True) -> Store:
+    def open(cls, where: str | Path, *, writable: bool = True, called: str = "workspace") -> Store:
         """The store at a folder or a URL.
 
         Args:
             where: the folder or the URL.
             writable: whether it will be written; if so, a missing folder is made.
+            called: see `Store.called`.
 
         Raises:
             ConfigError: a URL of a scheme that is not supported.
             OutsideError: the folder cannot be made or written, or the URL cannot be used as it is.
         """
         text = str(where)
+        facts: dict[str, Any] = {called: text}
         scheme, separator, _ = text.partition("://")
         if not separator or scheme == "file":
             folder = Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (never fails)
-            return cls._open_folder(folder, text, writable)
+            return cls._open_folder(folder, text, writable, called)
         if scheme not in SCHEMES:
             raise ConfigError(
-                f"a workspace cannot be on {scheme}://",
-                workspace=text,
+                f"the {called} cannot be on {scheme}://",
+                **facts,
                 remedy="use a folder or one of s3://, gs://, az://, abfs://, memory://",
             )
         if scheme == "memory":
-            return cls(MemoryStore(), text)
+            return cls(MemoryStore(), text, called=called)
         try:
-            return cls(from_url(text), text)
+            return cls(from_url(text), text, called=called)
         except (BaseError, ValueError) as error:
             raise OutsideError(
-                "the workspace cannot be opened",
-                workspace=text,
+                f"the {called} cannot be opened",
                 cause=str(error).partition("\n")[0],
+                **facts,
                 remedy="check the URL, and the account and credentials in the environment",
             ) from None
 
     @classmethod
-    def _open_folder(cls, folder: Path, text: str, writable: bool) -> Store:
+    def _open_folder(cls, folder: Path, text: str, writable: bool, called: str) -> Store:
+        facts: dict[str, Any] = {called: text}
         try:
             if writable:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,7 @@ class Store:
             effective = os.access in os.supports_effective_ids
             if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
-            return cls(LocalStore(str(root)), text, root)
+            return cls(LocalStore(str(root)), text, root, called)
         except FileNotFoundError:
             raise WorkspaceMissingError(
                 "there is no workspace",
@@ -117,10 +124,10 @@ class Store:
             ) from None
         except OSError as error:
             raise OutsideError(
-                f"the workspace cannot be {'written' if writable else 'read'}",
-                workspace=text,
+                f"the {called} cannot be {'written' if writable else 'read'}",
                 cause=error.strerror or str(error),
-                remedy="choose another folder with --workspace or mend its permissions",
+                remedy=f"choose another folder with --{called} or mend its permissions",
+                **facts,
             ) from None
 
     def get(self, key: str) -> bytes:
@@ -293,13 +300,13 @@ class Store:
         full = _is_full(error)
         return OutsideError(
             "the disk is full" if full else f"the store cannot {verb} an object",
-            workspace=self.url,
             key=key,
             cause=str(error).partition("\n")[0],
-            remedy="free some space or choose another --workspace; nothing was published"
+            remedy=f"free some space or choose another --{self.called}; nothing was published"
             if full
-            else "check that the workspace can be reached and written",
+            else f"check that the {self.called} can be reached and written",
             transient=not full and self.root is None,
+            **{self.called: self.url},
         )
 
 

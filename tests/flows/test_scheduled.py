@@ -15,7 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+from mnist_pipeline.sources.synthetic import draw_digits
 
 ROOT = Path(__file__).parents[2]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -62,30 +67,53 @@ def _wait_for(condition, seconds: float) -> None:
 
 @pytest.mark.integration
 @pytest.mark.timeout(400)
-def test_a_scheduled_run_completes(server: dict[str, str], tmp_path: Path) -> None:
+def test_scheduled_runs_complete(server: dict[str, str], tmp_path: Path) -> None:
     config = tmp_path / "night.toml"
     config.write_text(
         '[data]\nsources = ["synthetic:n=400"]\n[model]\nkind = "softmax"\n'
         "[train]\nepochs = 2\n[gate]\nmin_accuracy = 0\nmin_recall = 0\n"
     )
-    command = [sys.executable, str(ROOT / "deployments" / "serve.py"), "--config", str(config)]
-    command += ["--workspace", str(tmp_path / "workspace"), "--seconds", "5"]
-    with (tmp_path / "serve.log").open("w") as log:
-        # From another folder than the project's: entry points must not depend on it.
-        process = subprocess.Popen(
-            command, env=server, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            _wait_for(lambda: _completed(server["PREFECT_API_URL"]), 180)
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
-    (run, *_) = _completed(server["PREFECT_API_URL"])
+    (run, *_) = _serve_until_completed(server, tmp_path, "training", "--config", str(config))
     assert run["auto_scheduled"]
     assert (tmp_path / "workspace/models/digits/versions/1/manifest.json").exists()
 
+    images = draw_digits(np.arange(10, dtype=np.uint8), np.random.default_rng(1))
+    column = pa.array([image.tobytes() for image in images], pa.binary())
+    pq.write_table(pa.table({"image": column}), tmp_path / "images.parquet")
+    scoring = tmp_path / "scoring.toml"
+    scoring.write_text(
+        'inputs = ["images.parquet"]\noutput = "answers"\n[options]\nprobabilities = true\n'
+    )
+    _serve_until_completed(server, tmp_path, "scoring", "--score-config", str(scoring))
+    answers = pq.read_table(tmp_path / "answers" / "images.parquet")
+    assert answers["row_id"].to_pylist() == list(range(10))
+    assert "probabilities" in answers.column_names
 
-def _completed(api: str) -> list[dict]:
-    query = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+
+def _serve_until_completed(
+    server: dict[str, str], folder: Path, flow: str, *words: str
+) -> list[dict]:
+    """Serves a deployment of a flow until a scheduled run of it completes; returns such runs."""
+    api = server["PREFECT_API_URL"]
+    command = [sys.executable, str(ROOT / "deployments" / "serve.py"), *words]
+    command += ["--workspace", str(folder / "workspace"), "--seconds", "5"]
+    with (folder / "serve.log").open("w") as log:
+        # From another folder than the project's: entry points must not depend on it.
+        process = subprocess.Popen(
+            command, env=server, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_for(lambda: bool(_completed(api, flow)), 180)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+    return _completed(api, flow)
+
+
+def _completed(api: str, flow: str) -> list[dict]:
+    query = {
+        "flows": {"name": {"any_": [flow]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+    }
     answer = httpx.post(f"{api}/flow_runs/filter", json=query, trust_env=False)
     return [run for run in answer.json() if run["auto_scheduled"]]

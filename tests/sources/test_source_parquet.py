@@ -272,6 +272,7 @@ def test_what_is_no_parquet_file_is_named(tmp_path: Path, content: bytes, headli
 
 def test_memory_is_that_of_a_row_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnist_pipeline.sources.parquet.BLOCK_ROWS", 64)
+    monkeypatch.setattr("mnist_pipeline.data.parquet.ROW_GROUP", 64)
     path = write(tmp_path, digits(200 * 32), row_group_size=32, compression="zstd")
     (part,) = Parquet(str(path)).parts()
     before, most, rows = pa.total_allocated_bytes(), 0, 0

@@ -1,0 +1,1 @@
+"""Scoring: files of images in, files of answers out, every row accounted for."""
