@@ -12,7 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 160, 24, 44
 LOWEST, LINE = 40, 16
 """Percent at the bottom of the picture; units from one label to the next, at least."""
 
-COLOURS = ("#888888", "#0077bb", "#cc3311", "#009988", "#ee7733", "#aa4499", "#3366ee")
+COLOURS = ("#888888", "#0077bb", "#cc3311", "#009988", "#ee7733", "#aa4499", "#ddaa33", "#55bbee")
 """Told apart by the colour-blind too, and on light and dark ground (after Tol 2021)."""
 
 STYLE = """
