@@ -246,7 +246,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
 
         try:
             start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(where))
-            wait_for(where.exists)
+            wait_for(lambda: where.exists() and where.read_text().endswith("\n}"))
             address = json.loads(where.read_text())["address"]
             workers = [start("worker", address, "--nthreads", "1", "--no-nanny") for _ in range(2)]
             yield address, workers
