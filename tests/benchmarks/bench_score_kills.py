@@ -71,7 +71,9 @@ def _kill(folder: Path, kills: int, seconds: float, rng: random.Random) -> tuple
             code = process.wait()
         place = f"after kill {killed}"
         now = _answered(output)
-        wrong += [f"{place}: {name} was answered again" for name in done if now.get(name) != done[name]]
+        wrong += [
+            f"{place}: {name} was answered again" for name in done if now.get(name) != done[name]
+        ]
         if code == -signal.SIGKILL:
             killed += 1
             wrong += [f"{place}: {fault}" for fault in wrong_with(output, None)]
