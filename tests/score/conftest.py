@@ -48,10 +48,16 @@ def output(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def score(scorer: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> Score:
-    """`score(path, "--top-k", "3")` on the command line: exit code and JSON object."""
+    """`score(path, "--top-k", "3")` on the command line: exit code and JSON object.
 
-    def run(*words: str | Path, to: Path | None = None) -> tuple[int, dict[str, Any]]:
-        place = ["--output", str(to or output), "--workspace", str(scorer), "--json"]
+    Answers go to `output` and the model is that of `scorer`, unless `to` or `workspace` is given.
+    """
+
+    def run(
+        *words: str | Path, to: Path | str | None = None, workspace: Path | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        place = ["--output", str(to or output), "--workspace", str(workspace or scorer), "--json"]
         code = main(["score", *map(str, words), *place])
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
