@@ -29,17 +29,17 @@ from mnist_pipeline.store.objects import Store
 SLICE_ROWS = 60
 
 
-def score(workspace: str, folder: str, output: Path) -> str:
+def score(workspace: str, folder: str, output: Path | str) -> str:
     store = Store.open(workspace, writable=False)
     manifest, _ = find_model(store, None)
     options = ScoreOptions(on_bad_row="quarantine")
     job = make_job(store, manifest, str(output), options, slice_rows=SLICE_ROWS)
-    inputs = find_inputs([folder], str(output))
+    inputs = find_inputs([folder])
     summary = score_files(job, inputs, Silent(), workers=2)
     return f"{summary.tally.rows} rows, {len(summary.failures)} failed"
 
 
-def score_until(call: int, workspace: str, folder: str, output: Path) -> str:
+def score_until(call: int, workspace: str, folder: str, output: Path | str) -> str:
     """A scoring that kills itself right after its `call`-th store call."""
     calls = 0
 

@@ -102,7 +102,7 @@ def score(
     if engine == "plain":
         from mnist_pipeline.score.engine import score_files
 
-        files = find_inputs(inputs, output)
+        files = find_inputs(inputs)
         job = make_job(store, manifest, output, asked)
         summary = score_files(job, files, reporter, workers=workers)
     else:

@@ -7,14 +7,17 @@ import dataclasses
 import fnmatch
 import glob
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote
 
 from mnist_pipeline.contract.records import unreadable
 from mnist_pipeline.errors import ConfigError, DataError
+from mnist_pipeline.refs import sha256_of_file
+from mnist_pipeline.score.outputs import MARKER
 from mnist_pipeline.sources.files import path_of
-from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.objects import ObjectChangedError, ObjectMissingError, Store
+from mnist_pipeline.store.remote import RemoteFile
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
@@ -45,28 +48,63 @@ class InputFile:
         return tuple(pairs)
 
     @contextlib.contextmanager
-    def local(self) -> Iterator[Path]:
-        """The file on local disk: itself, or a scratch copy of what lies at a URL.
+    def source(self, stamp: str | None = None) -> Iterator[Path | RemoteFile]:
+        """What the file can be read from: its path, or what lies at its URL.
+
+        Args:
+            stamp: its `stamp_of` when it was looked at first; None for the first time.
 
         Raises:
-            DataError: it is gone.
+            DataError: it is gone, or has changed.
         """
-        if "://" not in self.root:
-            yield Path(self.root) / self.key
-            return
-        with contextlib.ExitStack() as copies:
-            store = Store.open(self.root, writable=False)
-            try:
-                path = copies.enter_context(store.local(self.key))
-            except ObjectMissingError:
-                raise unreadable(Path(self.key), FileNotFoundError(2, "it is gone")) from None
+        if not _is_url(self.root):
+            path = Path(self.root) / self.key
+            self._check(path, stamp)
             yield path
+            return
+        try:
+            with _store_at(self.root).reader(self.key) as file:
+                self._check(file, stamp)
+                yield file
+        except ObjectMissingError:
+            missing = FileNotFoundError(2, "there is no such object")
+            raise unreadable(Path(self.relative), missing) from None
+        except ObjectChangedError:
+            raise self._changed() from None
+
+    def digest(self) -> str:
+        """The sha256 of its bytes, as hex."""
+        if _is_url(self.root):
+            return _store_at(self.root).digest(self.key)
+        return sha256_of_file(Path(self.root) / self.key)
+
+    def _check(self, source: Path | RemoteFile, stamp: str | None) -> None:
+        try:
+            if stamp is not None and stamp != stamp_of(source):
+                raise self._changed()
+        except OSError as error:
+            raise unreadable(Path(self.relative), error) from None
+
+    def _changed(self) -> DataError:
+        return DataError(
+            f"{self.relative} was changed while it was scored",
+            file=self.relative,
+            remedy="score it again when nobody writes to it",
+        )
 
 
-def find_inputs(specs: Sequence[str], output: str) -> list[InputFile]:
+def stamp_of(source: Path | RemoteFile) -> str:
+    """What every write of a file changes, without a look into it."""
+    if isinstance(source, RemoteFile):
+        return source.stamp
+    status = source.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def find_inputs(specs: Sequence[str]) -> list[InputFile]:
     """Every file that files, folders, patterns and URLs name, in a fixed order.
 
-    Files in `output` are left out, so that a folder may hold its own answers below it.
+    What is hidden is left out, and folders of answers: a folder may hold its own answers below it.
 
     Raises:
         DataError: something named is not there, or there is no Parquet file at all.
@@ -74,7 +112,7 @@ def find_inputs(specs: Sequence[str], output: str) -> list[InputFile]:
     """
     found: dict[tuple[str, str], InputFile] = {}
     for spec in specs:
-        here = _at_url(spec) if _is_url(spec) else _on_disk(spec, output)
+        here = _at_url(spec) if _is_url(spec) else _on_disk(spec)
         if not here:
             raise DataError(
                 f"there is no Parquet file in {spec}",
@@ -100,7 +138,11 @@ def _is_url(spec: str) -> bool:
     return "://" in spec and not spec.startswith("file://")
 
 
-def _on_disk(spec: str, output: str) -> list[InputFile]:
+def _store_at(url: str) -> Store:
+    return Store.open(url, writable=False, called="input")
+
+
+def _on_disk(spec: str) -> list[InputFile]:
     path = path_of(spec.removeprefix("file://"))
     try:
         if path.is_dir():
@@ -114,16 +156,23 @@ def _on_disk(spec: str, output: str) -> list[InputFile]:
             files = [p for p in files if p.is_file()]
     except OSError as error:
         raise unreadable(path, error) from None
+    folders = {folder for file in files for folder in file.relative_to(base).parents}
+    answers = {folder for folder in folders if (base / folder / MARKER).exists()}
     root = base.resolve()
-    own = None if _is_url(output) else path_of(output).resolve()
     inputs = []
     for file in files:
-        relative = file.relative_to(base)
-        hidden = any(part.startswith((".", "_")) for part in relative.parts)
-        if not hidden and not (own and (root / relative).is_relative_to(own)) and file.is_file():
-            name = relative.as_posix()
+        name = file.relative_to(base).as_posix()
+        if not _is_left_out(name, answers) and file.is_file():
             inputs.append(InputFile(str(root), name, name))
     return inputs
+
+
+def _is_left_out(name: str, answers: Container[PurePath]) -> bool:
+    """Whether a file is hidden, or lies in a folder of answers below the folder that was named."""
+    path = PurePosixPath(name)
+    if any(part.startswith((".", "_")) for part in path.parts):
+        return True
+    return any(folder in answers for folder in path.parents if folder.name)
 
 
 def _without_magic(pattern: Path) -> Path:
@@ -141,18 +190,18 @@ def _at_url(spec: str) -> list[InputFile]:
     scheme, _, rest = spec.partition("://")
     bucket, _, key = rest.partition("/")
     root = f"{scheme}://{bucket}"
-    store = Store.open(root, writable=False)
+    store = _store_at(root)
     base, matches = key.rstrip("/"), None
     if glob.has_magic(key):
         fixed = re.split(r"[*?\[]", key, maxsplit=1)[0]
         base, matches = fixed.rpartition("/")[0], re.compile(fnmatch.translate(key))
     elif key and store.exists(key):
         return [InputFile(root, key, PurePosixPath(key).name)]
+    found = {key.removeprefix(f"{base}/"): key for key in (info.key for info in store.list(base))}
+    answers = {PurePosixPath(name).parent for name in found if PurePosixPath(name).name == MARKER}
     inputs = []
-    for info in store.list(base):
-        relative = info.key.removeprefix(f"{base}/") if base else info.key
-        hidden = any(part.startswith((".", "_")) for part in relative.split("/"))
-        wanted = matches.match(info.key) if matches else info.key.endswith(SUFFIXES)
-        if wanted and not hidden:
-            inputs.append(InputFile(root, info.key, relative))
+    for relative, key in found.items():
+        wanted = matches.match(key) if matches else key.endswith(SUFFIXES)
+        if wanted and not _is_left_out(relative, answers):
+            inputs.append(InputFile(root, key, relative))
     return inputs

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from mnist_pipeline.contract.quarantine import QUARANTINE_SCHEMA
 from mnist_pipeline.data.layouts import find_image_column
-from mnist_pipeline.score.outputs import stored_record
+from mnist_pipeline.score.outputs import FOOTER, stored_record
 from mnist_pipeline.score.reading import batches_of, opened
 from mnist_pipeline.score.slices import FilePlan, Job, open_bundle
 from mnist_pipeline.sources.parquet import payloads
@@ -35,9 +35,9 @@ def quarantine_rows(job: Job, plan: FilePlan) -> None:
     contract = open_bundle(job.workspace, job.model, job.version, job.digest).contract
     schema = QUARANTINE_SCHEMA.with_metadata({_KEY: plan.key})
     name = plan.input.relative.rpartition("/")[2]
-    with output.scratch() as folder, plan.input.local() as path:
+    with output.scratch() as folder:
         written = folder / "rejected.parquet"
-        with opened(path, plan.input) as file, pq.ParquetWriter(written, schema) as writer:
+        with opened(plan.input, plan.stamp) as file, pq.ParquetWriter(written, schema) as writer:
             images = find_image_column(file.schema_arrow, contract, job.options.image_column)
             groups = range(file.metadata.num_row_groups)
             first = 0
@@ -60,8 +60,8 @@ def quarantine_rows(job: Job, plan: FilePlan) -> None:
 def _written(output: Store, key: str) -> str | None:
     """The key of the plan that a quarantine file was written for; None if there is no such file."""
     try:
-        with output.local(key) as path:
-            metadata: dict[bytes, bytes] = pq.read_schema(path).metadata or {}
+        with output.reader(key, block=FOOTER) as source:
+            metadata: dict[bytes, bytes] = pq.read_schema(source).metadata or {}
             return metadata.get(_KEY, b"").decode()
     except (ObjectMissingError, pa.ArrowException, OSError):
         return None

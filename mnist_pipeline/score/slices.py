@@ -19,12 +19,12 @@ import pyarrow.parquet as pq
 from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.errors import DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.refs import digest_of, sha256_of_file
+from mnist_pipeline.refs import digest_of
 from mnist_pipeline.score.answers import Answers
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import AnswerWriter, Record, record_of, stored_record
-from mnist_pipeline.score.reading import batches_of, opened
+from mnist_pipeline.score.reading import batches_of, identify, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
 from mnist_pipeline.store.manifest import Manifest
@@ -68,6 +68,7 @@ class FilePlan:
         key: sha256 over model, bytes and options: what its answers depend on.
         cuts: for each slice (first row group, row group after the last, first row, rows).
         done: whether its answers are there already.
+        stamp: what would tell that it has changed since, see `stamp_of`.
     """
 
     input: InputFile
@@ -76,6 +77,7 @@ class FilePlan:
     key: str
     cuts: tuple[tuple[int, int, int, int], ...]
     done: bool
+    stamp: str
 
     def slice_key(self, number: int) -> str:
         """Where the answers of a slice go: the final place if there is only one."""
@@ -101,8 +103,8 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
     Raises:
         DataError: it cannot be read, or has no rows.
     """
-    with file.local() as path, opened(path, file) as parquet:
-        digest = sha256_of_file(path)
+    digest, stamp = identify(file)
+    with opened(file, stamp) as parquet:
         metadata = parquet.metadata
         if metadata.num_rows == 0:
             raise DataError(
@@ -126,7 +128,7 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
     )
     known = stored_record(Store.open(job.output, called="output"), file.relative)
     done = known is not None and known.key == key and _stands(job, known)
-    return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done)
+    return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done, stamp)
 
 
 def score_slice(
@@ -152,8 +154,8 @@ def score_slice(
     bundle = open_bundle(job.workspace, job.model, job.version, job.digest)
     start, stop, first_row, rows = plan.cuts[number]
     tally, traits = Tally(), Traits.none(len(bundle.contract.classes))
-    with output.scratch() as folder, plan.input.local() as path:
-        with opened(path, plan.input) as parquet:
+    with output.scratch() as folder:
+        with opened(plan.input, plan.stamp) as parquet:
             answers = Answers(plan.input, parquet.schema_arrow, bundle, job.options)
             written = folder / "answers.parquet"
             with AnswerWriter(written, answers.schema) as writer:
