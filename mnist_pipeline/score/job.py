@@ -194,6 +194,7 @@ def conclude(
         DataError: an output is not there any more, or rows were lost.
     """
     output = Store.open(job.output, called="output")
+    clear_slices(job, plans)
     records: list[Record] = []
     skipped = []
     for plan in plans:
@@ -216,7 +217,6 @@ def conclude(
         job=job,
         seconds=time.perf_counter() - started,
     )
-    clear_slices(job, plans)
     output.put(MANIFEST, readable_json(_manifest(job, records, summary)))
     return summary
 

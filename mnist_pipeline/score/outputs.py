@@ -136,13 +136,14 @@ def open_output(where: str) -> Store:
         OutsideError: it cannot be written.
     """
     store = Store.open(where, called="output")
-    if store.put_if_absent(MARKER, b"Answers of `mnist-pipeline score`.\n"):
+    if not store.exists(MARKER):
         others = [name for name in store.children("") if name != MARKER]
-        if others:
-            store.delete(MARKER)
+        # Who comes at the same moment puts the marker before anything else: look again.
+        if others and not store.exists(MARKER):
             raise ConfigError(
                 f"{where} holds something else than answers",
                 found=", ".join(others[:5]) + (", …" if len(others) > 5 else ""),
                 remedy="name a new folder with --output, or empty this one",
             )
+        store.put_if_absent(MARKER, b"Answers of `mnist-pipeline score`.\n")
     return store

@@ -31,7 +31,7 @@ from mnist_pipeline.store.faults import explained, is_full, missing
 from mnist_pipeline.store.remote import BLOCK, RemoteFile
 from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
-from mnist_pipeline.store.scratch import make_scratch, removed_afterwards
+from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 
@@ -201,11 +201,8 @@ class Store:
         ref = Ref(key, sha256_of_file(path), path.stat().st_size, rows)
         with self._explained("write", key):
             if self.root is not None:
-                target = self.root / key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _fsync(path)
-                path.replace(target)
-                _fsync(target.parent)
+                fsync(path)
+                move(path, self.root / key)
             else:
                 obstore.put(self._backend, key, path)
         self._called("put", key)
@@ -310,17 +307,9 @@ class Store:
     def _sync(self, key: str) -> None:
         """Makes a written object outlive a power cut, where the store is a local folder."""
         if self.root is not None:
-            _fsync(self.root / key)
-            _fsync((self.root / key).parent)
+            fsync(self.root / key)
+            fsync((self.root / key).parent)
 
     def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Turns what the backend raises into this program's errors."""
         return explained(verb, key, self.called, self.url, remote=self.root is None)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

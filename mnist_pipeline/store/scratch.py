@@ -1,8 +1,12 @@
-"""Scratch folders: private places for files in the making, swept once their process is no more."""
+"""Scratch folders: private places for files in the making, from where these are moved into place.
+
+They are swept once their process is no more.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -45,6 +49,28 @@ def removed_afterwards(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Renames a finished file, whoever tidies away the folder it goes to at the same moment."""
+    while True:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.replace(target)
+            break
+        except FileNotFoundError:
+            path.stat()  # is it this one that is missing?
+    with contextlib.suppress(FileNotFoundError):
+        fsync(target.parent)
+
+
+def fsync(path: Path) -> None:
+    """Makes a file, or the names in a folder, outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sweep_elsewhere(base: Path) -> None:
