@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from mnist_pipeline.data.drift import Drift, Traits, drift, learned_traits
@@ -13,6 +15,7 @@ from mnist_pipeline.refs import readable_json
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import Record, open_output, stored_record
+from mnist_pipeline.score.quarantine import FOLDER as QUARANTINE
 from mnist_pipeline.score.quarantine import quarantine_rows
 from mnist_pipeline.score.slices import FilePlan, Job, clear_slices, model_digest, open_bundle
 from mnist_pipeline.score.tally import Tally
@@ -23,6 +26,8 @@ from mnist_pipeline.store.registry import Registry, now
 
 MANIFEST = "_manifest.json"
 SLICE_ROWS = 250_000
+LOOKERS = 8
+"""Answers looked at at once in the end: in a bucket each takes a while, and little of a CPU."""
 FILE_ERRORS = (DataError, ConfigError)
 """What can be wrong with one file; any other error ends the job."""
 
@@ -195,19 +200,10 @@ def conclude(
     """
     output = Store.open(job.output, called="output")
     clear_slices(job, plans)
-    records: list[Record] = []
-    skipped = []
-    for plan in plans:
-        quarantine_rows(job, plan)
-        record = stored_record(output, plan.input.relative)
-        if record is None or record.key != plan.key or not record.tally.holds:
-            raise DataError(
-                f"the answers to {plan.input.relative} are not there any more",
-                output=job.output,
-                remedy="somebody else writes to this folder: score again, or into another one",
-            )
-        records.append(record)
-        skipped += [plan.input.relative] if plan.done else []
+    quarantined = {info.key for info in output.list(QUARANTINE)}
+    with ThreadPoolExecutor(LOOKERS) as pool:
+        records = list(pool.map(partial(_answered, job, output, quarantined), plans))
+    skipped = [plan.input.relative for plan in plans if plan.done]
     summary = Summary(
         files=len(records) + len(failures),
         tally=Tally.total(record.tally for record in records),
@@ -219,6 +215,19 @@ def conclude(
     )
     output.put(MANIFEST, readable_json(_manifest(job, records, summary)))
     return summary
+
+
+def _answered(job: Job, output: Store, quarantined: Collection[str], plan: FilePlan) -> Record:
+    """What the answers to a file say of themselves, its bad rows in quarantine if asked for."""
+    quarantine_rows(job, plan, quarantined)
+    record = stored_record(output, plan.input.relative)
+    if record is None or record.key != plan.key or not record.tally.holds:
+        raise DataError(
+            f"the answers to {plan.input.relative} are not there any more",
+            output=job.output,
+            remedy="somebody else writes to this folder: score again, or into another one",
+        )
+    return record
 
 
 def _manifest(job: Job, records: Sequence[Record], summary: Summary) -> Mapping[str, Any]:

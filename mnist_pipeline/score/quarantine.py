@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,20 +19,30 @@ FOLDER = "_quarantine"
 _KEY = b"mnist_pipeline.score.key"
 
 
-def quarantine_rows(job: Job, plan: FilePlan) -> None:
+def quarantine_rows(job: Job, plan: FilePlan, there: Collection[str]) -> None:
     """Writes the bad rows of an answered file to `_quarantine/`, if that is asked for.
 
-    Its input is read once more, and only if some of its rows were rejected.
+    Its input is read once more, and only if some of its rows were rejected. Bad rows that it had
+    when its bytes were others are removed.
+
+    Args:
+        job: what was scored with.
+        plan: the file.
+        there: the keys of all that is in quarantine.
 
     Raises:
         DataError: the file cannot be read any more.
     """
+    output = Store.open(job.output, called="output")
+    key = f"{FOLDER}/{plan.input.relative}"
+    if key in there:
+        if _written(output, key) == plan.key:
+            return
+        output.delete(key)
     if job.options.on_bad_row != "quarantine":
         return
-    output = Store.open(job.output, called="output")
     record = stored_record(output, plan.input.relative)
-    key = f"{FOLDER}/{plan.input.relative}"
-    if record is None or not record.tally.rejected or _written(output, key) == plan.key:
+    if record is None or not record.tally.rejected:
         return
     contract = open_bundle(job.workspace, job.model, job.version, job.digest).contract
     schema = QUARANTINE_SCHEMA.with_metadata({_KEY: plan.key})

@@ -149,6 +149,9 @@ def test_bad_rows_are_kept_for_whoever_mends_them(
     code, data = score(tmp_path / "a.parquet", "--on-bad-row", "fail")
     assert code == 3
     assert "row 7 of a.parquet" in data["error"]["headline"]
+    write(tmp_path / "a.parquet", digits[0][:300])  # mended
+    assert score(tmp_path / "a.parquet")[0] == 0
+    assert not list(output.glob("_quarantine/*.parquet"))
 
 
 def test_nothing_to_score(score: Any, tmp_path: Path, output: Path) -> None:
