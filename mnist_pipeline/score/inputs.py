@@ -149,6 +149,8 @@ def _on_disk(spec: str) -> list[InputFile]:
             base, files = path, [p for p in path.rglob("*") if p.name.endswith(SUFFIXES)]
         elif path.exists() or not glob.has_magic(str(path)):
             path.stat()
+            if not path.is_file():
+                raise _not_a_file(path)
             return [InputFile(str(path.parent.resolve()), path.name, path.name)]
         else:
             base = _without_magic(path)
@@ -165,6 +167,14 @@ def _on_disk(spec: str) -> list[InputFile]:
         if not _is_left_out(name, answers) and file.is_file():
             inputs.append(InputFile(str(root), name, name))
     return inputs
+
+
+def _not_a_file(path: Path) -> DataError:
+    return DataError(
+        f"{path.name} is not a file",
+        file=str(path),
+        remedy="copy what it delivers into a file, and score that",
+    )
 
 
 def _is_left_out(name: str, answers: Container[PurePath]) -> bool:

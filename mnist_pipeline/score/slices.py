@@ -22,6 +22,7 @@ from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import digest_of
 from mnist_pipeline.score.answers import Answers
 from mnist_pipeline.score.inputs import InputFile
+from mnist_pipeline.score.misfit import refuse_another_shape
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import AnswerWriter, Record, record_of, stored_record
 from mnist_pipeline.score.reading import batches_of, identify, opened
@@ -167,6 +168,8 @@ def score_slice(
                     told(counts.rows)
                 if tally.rows != rows:
                     raise _lost_rows(plan.input, rows, tally.rows)
+                if of == 1:
+                    _refuse_another_shape(job, plan, bundle, tally)
                 writer.finish(_record(job, plan, bundle, (number, of), tally, traits))
         output.upload(written, key, rows=tally.rows)
     return tally
@@ -181,6 +184,7 @@ def assemble(job: Job, plan: FilePlan) -> None:
     """Puts the slices of a file together in its final place, unless that is done.
 
     Raises:
+        DataError: all of its images have another shape.
         IntegrityError: a slice is missing or damaged.
     """
     output = Store.open(job.output, called="output")
@@ -232,6 +236,7 @@ def _join(job: Job, plan: FilePlan, output: Store) -> None:
                 traits += record.traits
             if whole.rows != plan.rows:
                 raise _lost_rows(plan.input, plan.rows, whole.rows)
+            _refuse_another_shape(job, plan, bundle, whole)
             writer.finish(_record(job, plan, bundle, (0, 1), whole, traits))
         output.upload(written, plan.input.relative, rows=whole.rows)
 
@@ -291,6 +296,10 @@ def _record(
         tally=tally,
         traits=traits,
     )
+
+
+def _refuse_another_shape(job: Job, plan: FilePlan, bundle: Bundle, tally: Tally) -> None:
+    refuse_another_shape(plan.input, plan.stamp, tally, bundle.contract, job.options)
 
 
 def _lost_rows(file: InputFile, expected: int, found: int) -> DataError:

@@ -16,6 +16,12 @@ import pytest
 from score_samples import answers, raw, write
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.reporting import Silent
+from mnist_pipeline.score.engine import score_files
+from mnist_pipeline.score.inputs import find_inputs
+from mnist_pipeline.score.job import find_model, make_job
+from mnist_pipeline.score.options import ScoreOptions
+from mnist_pipeline.store.objects import Store
 
 
 @pytest.fixture
@@ -82,6 +88,44 @@ def test_a_bad_file_is_a_failed_file(
         assert len(answers(output, "good.parquet")) == 30
     assert not (output / "bad.parquet").exists()
     assert not list(output.glob(".scratch/*"))
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/proc/self/mem", "mem cannot be read"),  # an error of input and output, a real one
+        ("/dev/zero", "zero is not a file"),
+        ("pipe", "pipe is not a file"),
+        ("loop.parquet", "loop.parquet cannot be read"),
+        ("gone.parquet", "gone.parquet does not exist"),
+    ],
+)
+def test_what_cannot_be_read_is_told(path: str, says: str, score: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop.parquet").symlink_to("loop.parquet")
+    (tmp_path / "gone.parquet").symlink_to("nowhere")
+    if path.startswith("/") and not Path(path).exists():
+        pytest.skip(f"there is no {path} here")
+    code, data = score(tmp_path / path)
+    assert code == 3
+    assert data["error"]["headline"] == says
+    assert data["error"]["remedy"]
+
+
+def test_a_file_that_goes_between_finding_and_reading_it(
+    scorer: Path, good: Path, output: Path
+) -> None:
+    store = Store.open(scorer, writable=False)
+    manifest, _ = find_model(store, None)
+    job = make_job(store, manifest, str(output), ScoreOptions())
+    write(good / "gone.parquet", np.zeros((3, 784), np.uint8))
+    files = find_inputs([str(good)])
+    (good / "gone.parquet").unlink()
+    summary = score_files(job, files, Silent())
+    assert [failure.error.headline for failure in summary.failures] == [
+        "gone.parquet does not exist"
+    ]
+    assert summary.tally.scored == 30
 
 
 def test_a_file_that_is_the_only_one_and_bad(score: Any, tmp_path: Path) -> None:
