@@ -92,7 +92,7 @@ def scoring_flow(
     reporter = RunLog(listener())
     store = Store.open(workspace, writable=False)
     manifest, _ = find_model(store, model)
-    files = find_files_task(inputs)
+    files = find_files_task(inputs, store.place)
     job = make_job_task(store, manifest, output, options, slice_rows=slice_rows)
     reporter.begin("score", f"{len(files):,} files")
 

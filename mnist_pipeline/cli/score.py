@@ -102,7 +102,7 @@ def score(
     if engine == "plain":
         from mnist_pipeline.score.engine import score_files
 
-        files = find_inputs(inputs)
+        files = find_inputs(inputs, store.place)
         job = make_job(store, manifest, output, asked)
         summary = score_files(job, files, reporter, workers=workers)
     else:

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import fnmatch
 import glob
+import os
 import re
+import stat
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote
@@ -20,6 +22,7 @@ from mnist_pipeline.store.objects import ObjectChangedError, ObjectMissingError,
 from mnist_pipeline.store.remote import RemoteFile
 
 SUFFIXES = (".parquet", ".parq", ".pq")
+_HIDDEN = (".", "_")
 NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -82,6 +85,12 @@ class InputFile:
         try:
             if stamp is not None and stamp != stamp_of(source):
                 raise self._changed()
+            if isinstance(source, Path) and not stat.S_ISREG(source.stat().st_mode):
+                raise DataError(
+                    f"{self.relative} is not a file",
+                    file=str(source),
+                    remedy="copy what it delivers into a file, and score that",
+                )
         except OSError as error:
             raise unreadable(Path(self.relative), error) from None
 
@@ -101,18 +110,23 @@ def stamp_of(source: Path | RemoteFile) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-def find_inputs(specs: Sequence[str]) -> list[InputFile]:
+def find_inputs(specs: Sequence[str], workspace: str | None = None) -> list[InputFile]:
     """Every file that files, folders, patterns and URLs name, in a fixed order.
 
-    What is hidden is left out, and folders of answers: a folder may hold its own answers below it.
+    Left out is what is hidden, and what this program keeps below a folder that is named: folders of
+    answers, and the workspace. What is named itself counts.
+
+    Args:
+        specs: as the user wrote them.
+        workspace: the folder (absolute) or URL of the workspace.
 
     Raises:
         DataError: something named is not there, or there is no Parquet file at all.
-        ConfigError: two files would have their answers in one place.
+        ConfigError: two files would have their answers in one place, or it is the workspace.
     """
     found: dict[tuple[str, str], InputFile] = {}
     for spec in specs:
-        here = _at_url(spec) if _is_url(spec) else _on_disk(spec)
+        here = _at_url(spec, workspace) if _is_url(spec) else _on_disk(spec, workspace)
         if not here:
             raise DataError(
                 f"there is no Parquet file in {spec}",
@@ -142,47 +156,62 @@ def _store_at(url: str) -> Store:
     return Store.open(url, writable=False, called="input")
 
 
-def _on_disk(spec: str) -> list[InputFile]:
+def _on_disk(spec: str, workspace: str | None) -> list[InputFile]:
     path = path_of(spec.removeprefix("file://"))
     try:
         if path.is_dir():
-            base, files = path, [p for p in path.rglob("*") if p.name.endswith(SUFFIXES)]
+            base, files = path, list(_below(path))
         elif path.exists() or not glob.has_magic(str(path)):
             path.stat()
-            if not path.is_file():
-                raise _not_a_file(path)
             return [InputFile(str(path.parent.resolve()), path.name, path.name)]
         else:
             base = _without_magic(path)
             files = [Path(name) for name in glob.glob(str(path), recursive=True)]  # noqa: PTH207
-            files = [p for p in files if p.is_file()]
+            files = [p for p in files if not p.is_dir()]
     except OSError as error:
-        raise unreadable(path, error) from None
-    folders = {folder for file in files for folder in file.relative_to(base).parents}
-    answers = {folder for folder in folders if (base / folder / MARKER).exists()}
+        raise unreadable(Path(error.filename or path), error) from None
     root = base.resolve()
+    if path == base and str(root) == workspace:
+        raise _the_workspace(spec)
+    folders = {folder for file in files for folder in file.relative_to(base).parents}
+    ours = {folder for folder in folders if (base / folder / MARKER).exists()}
+    ours |= {folder for folder in folders if str(root / folder) == workspace}
     inputs = []
     for file in files:
         name = file.relative_to(base).as_posix()
-        if not _is_left_out(name, answers) and file.is_file():
+        if not _is_left_out(name, ours):
             inputs.append(InputFile(str(root), name, name))
     return inputs
 
 
-def _not_a_file(path: Path) -> DataError:
-    return DataError(
-        f"{path.name} is not a file",
-        file=str(path),
-        remedy="copy what it delivers into a file, and score that",
+def _below(folder: Path) -> Iterator[Path]:
+    """The Parquet files in a folder, however deep.
+
+    Raises:
+        OSError: a folder in it cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for where, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(_HIDDEN)]
+        yield from (Path(where) / name for name in names if name.endswith(SUFFIXES))
+
+
+def _the_workspace(spec: str) -> ConfigError:
+    return ConfigError(
+        f"{spec} is the workspace, and no folder of images",
+        remedy="name the folder where the images are, or with --workspace the one of the model",
     )
 
 
-def _is_left_out(name: str, answers: Container[PurePath]) -> bool:
-    """Whether a file is hidden, or lies in a folder of answers below the folder that was named."""
+def _is_left_out(name: str, ours: Container[PurePath]) -> bool:
+    """Whether a file is hidden, or lies in a folder of ours below the folder that was named."""
     path = PurePosixPath(name)
-    if any(part.startswith((".", "_")) for part in path.parts):
+    if any(part.startswith(_HIDDEN) for part in path.parts):
         return True
-    return any(folder in answers for folder in path.parents if folder.name)
+    return any(folder in ours for folder in path.parents if folder.name)
 
 
 def _without_magic(pattern: Path) -> Path:
@@ -195,7 +224,7 @@ def _without_magic(pattern: Path) -> Path:
     return Path(*parts)
 
 
-def _at_url(spec: str) -> list[InputFile]:
+def _at_url(spec: str, workspace: str | None) -> list[InputFile]:
     """Objects below a prefix, or those that match a pattern in which `*` crosses folders too."""
     scheme, _, rest = spec.partition("://")
     bucket, _, key = rest.partition("/")
@@ -207,11 +236,15 @@ def _at_url(spec: str) -> list[InputFile]:
         base, matches = fixed.rpartition("/")[0], re.compile(fnmatch.translate(key))
     elif key and store.exists(key):
         return [InputFile(root, key, PurePosixPath(key).name)]
+    below = f"{root}/{base}/" if base else f"{root}/"
+    if matches is None and f"{workspace}/" == below:
+        raise _the_workspace(spec)
     found = {key.removeprefix(f"{base}/"): key for key in (info.key for info in store.list(base))}
-    answers = {PurePosixPath(name).parent for name in found if PurePosixPath(name).name == MARKER}
+    ours = {PurePosixPath(name).parent for name in found if PurePosixPath(name).name == MARKER}
+    ours |= {PurePosixPath(workspace.removeprefix(below))} if workspace else set()
     inputs = []
     for relative, key in found.items():
         wanted = matches.match(key) if matches else key.endswith(SUFFIXES)
-        if wanted and not _is_left_out(relative, answers):
+        if wanted and not _is_left_out(relative, ours):
             inputs.append(InputFile(root, key, relative))
     return inputs

@@ -19,9 +19,10 @@ from mnist_pipeline.score.quarantine import FOLDER as QUARANTINE
 from mnist_pipeline.score.quarantine import quarantine_rows
 from mnist_pipeline.score.slices import FilePlan, Job, clear_slices, model_digest, open_bundle
 from mnist_pipeline.score.tally import Tally
+from mnist_pipeline.sources.files import path_of
 from mnist_pipeline.store.bundles import DEFAULT_MODEL
 from mnist_pipeline.store.manifest import Manifest
-from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.objects import FOLDERS, Store
 from mnist_pipeline.store.registry import Registry, now
 
 MANIFEST = "_manifest.json"
@@ -176,9 +177,22 @@ def make_job(
             f"--top-k cannot be {options.top_k}: the model has {classes} classes",
             remedy=f"give at most {classes}",
         )
+    _keep_out(store, output)
     answers = open_output(output)
-    workspace, output = (str(place.root or place.url) for place in (store, answers))
-    return Job(workspace, manifest.name, manifest.version, digest, output, options, slice_rows)
+    job = (store.place, manifest.name, manifest.version, digest, answers.place)
+    return Job(*job, options, slice_rows)
+
+
+def _keep_out(store: Store, output: str) -> None:
+    """Refuses answers among the folders that make up a workspace."""
+    place = output.rstrip("/") if "://" in output else str(path_of(output).resolve())
+    first, _, _ = place.removeprefix(f"{store.place}/").partition("/")
+    if place.startswith(f"{store.place}/") and first in FOLDERS:
+        raise ConfigError(
+            f"{output} is a part of the workspace, where models and data are kept",
+            workspace=store.place,
+            remedy="name a folder outside of it with --output",
+        )
 
 
 def conclude(

@@ -128,6 +128,15 @@ def stored_record(store: Store, key: str) -> Record | None:
         return None
 
 
+def is_foreign(store: Store, key: str) -> bool:
+    """Whether a whole Parquet file that scoring did not write lies under a key of the output."""
+    try:
+        with store.reader(key, block=FOOTER) as source, pq.ParquetFile(source) as file:
+            return _METADATA not in (file.metadata.metadata or {})
+    except (ObjectMissingError, pa.ArrowException, OSError):
+        return False
+
+
 def open_output(where: str) -> Store:
     """The output folder or URL, ready to be written.
 

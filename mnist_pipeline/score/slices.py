@@ -17,14 +17,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from mnist_pipeline.data.drift import Traits
-from mnist_pipeline.errors import DataError, IntegrityError
+from mnist_pipeline.errors import ConfigError, DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.refs import digest_of
 from mnist_pipeline.score.answers import Answers
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.misfit import refuse_another_shape
 from mnist_pipeline.score.options import ScoreOptions
-from mnist_pipeline.score.outputs import AnswerWriter, Record, record_of, stored_record
+from mnist_pipeline.score.outputs import AnswerWriter, Record, is_foreign, record_of, stored_record
 from mnist_pipeline.score.reading import batches_of, identify, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
@@ -103,6 +103,7 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
 
     Raises:
         DataError: it cannot be read, or has no rows.
+        ConfigError: a file that scoring did not write lies where its answers belong.
     """
     digest, stamp = identify(file)
     with opened(file, stamp) as parquet:
@@ -127,7 +128,14 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
             "options": job.options.to_json(),
         }
     )
-    known = stored_record(Store.open(job.output, called="output"), file.relative)
+    output = Store.open(job.output, called="output")
+    known = stored_record(output, file.relative)
+    if known is None and is_foreign(output, file.relative):
+        raise ConfigError(
+            f"{file.relative} in the output is no file of answers, and would be replaced",
+            output=job.output,
+            remedy="move it away, or name another folder with --output",
+        )
     done = known is not None and known.key == key and _stands(job, known)
     return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done, stamp)
 

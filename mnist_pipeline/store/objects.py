@@ -33,6 +33,9 @@ from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
 
+FOLDERS = ("parts", "datasets", "exams", "quarantine", "stages", "runs", "models", SCRATCH)
+"""What a workspace consists of."""
+
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 
 
@@ -128,6 +131,11 @@ class Store:
                 remedy=f"choose another folder with --{called} or mend its permissions",
                 **facts,
             ) from None
+
+    @property
+    def place(self) -> str:
+        """Its folder, absolute, or its URL: whoever works for it elsewhere finds it there."""
+        return str(self.root) if self.root else self.url.rstrip("/")
 
     def get(self, key: str) -> bytes:
         """The bytes under a key.

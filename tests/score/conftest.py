@@ -61,7 +61,7 @@ def score(scorer: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> Sco
     """
 
     def run(
-        *words: str | Path, to: Path | str | None = None, workspace: Path | None = None
+        *words: str | Path, to: Path | str | None = None, workspace: Path | str | None = None
     ) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
         place = ["--output", str(to or output), "--workspace", str(workspace or scorer), "--json"]

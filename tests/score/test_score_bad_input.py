@@ -112,6 +112,20 @@ def test_what_cannot_be_read_is_told(path: str, says: str, score: Any, tmp_path:
     assert data["error"]["remedy"]
 
 
+def test_nothing_in_a_folder_is_passed_over(score: Any, good: Path) -> None:
+    os.mkfifo(good / "pipe.parquet")
+    (good / "gone.parquet").symlink_to("nowhere")
+    (good / "table.parquet").mkdir()
+    write(good / "table.parquet" / "part-0.parquet", np.zeros((3, 784), np.uint8))
+    for spec in (good, f"{good}/**/*.parquet"):
+        code, data = score(spec)
+        assert (code, data["rows"]) == (3, 33)
+        assert [failed["reason"] for failed in data["failed_files"]] == [
+            "gone.parquet does not exist",
+            "pipe.parquet is not a file",
+        ]
+
+
 def test_a_file_that_goes_between_finding_and_reading_it(
     scorer: Path, good: Path, output: Path
 ) -> None:

@@ -104,6 +104,11 @@ def test_a_model_in_a_bucket(score: Any, scorer: Path, inputs: Path, bucket: str
     upload(scorer, f"{bucket}/ws")
     code, data = score(inputs, to=f"{bucket}/out", workspace=f"{bucket}/ws")
     assert (code, data["scored"]) == (0, 450)
+    upload(inputs, f"{bucket}/in")
+    code, data = score(bucket, to=f"{bucket}/all", workspace=f"{bucket}/ws/")
+    assert (code, data["files"]) == (0, 3)  # what lies in the workspace is no input
+    assert score(f"{bucket}/ws", to=f"{bucket}/no", workspace=f"{bucket}/ws")[0] == 2
+    assert score(inputs, to=f"{bucket}/ws/models/x", workspace=f"{bucket}/ws")[0] == 2
 
 
 def test_single_objects_patterns_and_several_inputs(
