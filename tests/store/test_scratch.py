@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -130,6 +131,29 @@ def test_without_proc_age_decides(
     old, young = folder_of(base, f"{dead}.old", 1e7), folder_of(base, f"{dead}.young")
     mine = folder_of(base, f"{Owner.this()}.mine")
     assert swept(folder_store, [old, young, mine]) == {old}
+
+
+def test_what_lies_elsewhere_is_swept_too(
+    tmp_path: Path, dead_pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket has no disk: its files in the making lie among everybody's temporary files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = dataclasses.replace(Owner.this(), pid=dead_pid)
+    folder_of(tmp_path, f"mnist-pipeline.{dead}.aaaa")
+    folder_of(tmp_path, f"mnist-pipeline.{dataclasses.replace(dead, host='x')}.aaaa", 1e7)
+    kept = [
+        f"mnist-pipeline.{Owner.this()}.aaaa",
+        f"mnist-pipeline.{dataclasses.replace(dead, host='x')}.bbbb",
+        "mnist-pipeline.backup",
+        f"{dead}.aaaa",
+    ]
+    for name in kept:
+        folder_of(tmp_path, name, 0 if name.endswith("bbbb") else 1e7)
+    with Store.open("memory://").scratch() as own:
+        assert own.parent == tmp_path
+        assert own.stat().st_mode & 0o777 == 0o700
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, own.name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
 def test_what_a_killed_process_leaves_behind_is_swept(folder_store: Store) -> None:
