@@ -113,7 +113,8 @@ def find_image_column(
             columns=shortened(", ".join(fits), 200),
             remedy="name one of them: image=NAME in a source, --image-column NAME when scoring",
         )
-    shown = [shortened(f"{key}: {kinds[key]} ({problems[key]})", 200) for key in asked[:8]]
+    first = (asked or list(problems))[:8]  # all of them nulls, perhaps
+    shown = [shortened(f"{key}: {kinds[key]} ({problems[key] or 'nulls'})", 200) for key in first]
     shown += [f"and {len(asked) - 8} more"] if len(asked) > 8 else []
     raise DataError(
         f"column {name!r}{of} cannot hold images" if name else f"no column{of} can hold images",

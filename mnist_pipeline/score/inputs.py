@@ -42,12 +42,23 @@ class InputFile:
 
     @property
     def partitions(self) -> tuple[tuple[str, str | None], ...]:
-        """What its folders say of all its rows: `year=2024/` as ("year", "2024")."""
+        """What its folders say of all its rows: `year=2024/` as ("year", "2024").
+
+        Raises:
+            DataError: two of them say it of one name.
+        """
         pairs = []
         for folder in PurePosixPath(self.relative).parts[:-1]:
             name, equals, value = folder.partition("=")
             if equals and name:
                 pairs.append((unquote(name), None if value == NULL_PARTITION else unquote(value)))
+        names = [name for name, _ in pairs]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise DataError(
+                f"two folders of {self.relative} give a value to {twice[0]!r}",
+                file=self.relative,
+                remedy="rename one of them",
+            )
         return tuple(pairs)
 
     @contextlib.contextmanager
@@ -126,6 +137,8 @@ def find_inputs(specs: Sequence[str], workspace: str | None = None) -> list[Inpu
     """
     found: dict[tuple[str, str], InputFile] = {}
     for spec in specs:
+        if not spec.strip():
+            raise ConfigError("an input is empty", remedy="name files, folders, patterns or URLs")
         here = _at_url(spec, workspace) if _is_url(spec) else _on_disk(spec, workspace)
         if not here:
             raise DataError(

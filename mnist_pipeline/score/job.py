@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from mnist_pipeline.data.drift import Drift, Traits, drift, learned_traits
-from mnist_pipeline.errors import ConfigError, DataError, PipelineError
+from mnist_pipeline.errors import ConfigError, DataError, PipelineError, shortened
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
@@ -39,6 +39,13 @@ class Failure:
 
     file: str
     error: PipelineError
+
+    @property
+    def words(self) -> str:
+        """Which file and why, in a line."""
+        facts = self.error.facts.get("difference") or self.error.facts.get("found") or []
+        why = shortened("; ".join(facts), 160) if isinstance(facts, list) else ""
+        return f"{self.file}: {self.error.headline}" + (f" ({why})" if why else "")
 
     def to_json(self) -> dict[str, Any]:
         return {"file": self.file, "reason": self.error.headline, "error": self.error.to_json()}
@@ -109,7 +116,7 @@ class Summary:
             return errors[0]
         return DataError(
             f"{len(errors):,} of {self.files:,} files could not be scored",
-            first=[f"{failure.file}: {failure.error.headline}" for failure in self.failures[:5]],
+            first=[failure.words for failure in self.failures[:5]],
             remedy="mend or remove them and score again; the others are not done twice",
         )
 
@@ -184,7 +191,9 @@ def make_job(
 
 
 def _keep_out(store: Store, output: str) -> None:
-    """Refuses answers among the folders that make up a workspace."""
+    """Refuses answers among the folders that make up a workspace, or nowhere at all."""
+    if not output.strip():
+        raise ConfigError("no place for the answers is named", remedy="name one with --output")
     place = output.rstrip("/") if "://" in output else str(path_of(output).resolve())
     first, _, _ = place.removeprefix(f"{store.place}/").partition("/")
     if place.startswith(f"{store.place}/") and first in FOLDERS:

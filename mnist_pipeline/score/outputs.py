@@ -128,6 +128,25 @@ def stored_record(store: Store, key: str) -> Record | None:
         return None
 
 
+def record_at(where: str) -> Record | None:
+    """What the file of answers at a path or URL says; None if it is none, or is damaged.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        OutsideError: the URL cannot be reached.
+    """
+    if "://" in where:
+        scheme, _, rest = where.partition("://")
+        bucket, _, key = rest.partition("/")
+        store = Store.open(f"{scheme}://{bucket}", writable=False, called="file")
+        if not store.exists(key):
+            raise FileNotFoundError(2, "there is no such object")
+        return stored_record(store, key)
+    path = Path(where)
+    path.stat()
+    return record_of(path)
+
+
 def is_foreign(store: Store, key: str) -> bool:
     """Whether a whole Parquet file that scoring did not write lies under a key of the output."""
     try:

@@ -118,16 +118,17 @@ class Store:
             if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
             return cls(LocalStore(str(root)), text, root, called)
-        except FileNotFoundError:
-            raise WorkspaceMissingError(
-                "there is no workspace",
-                workspace=text,
-                remedy="check --workspace; `mnist-pipeline train` makes one",
-            ) from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not writable:
+                raise WorkspaceMissingError(
+                    "there is no workspace",
+                    workspace=text,
+                    remedy="check --workspace; `mnist-pipeline train` makes one",
+                ) from None
+            taken = isinstance(error, FileExistsError)
             raise OutsideError(
                 f"the {called} cannot be {'written' if writable else 'read'}",
-                cause=error.strerror or str(error),
+                cause="it is a file, not a folder" if taken else error.strerror or str(error),
                 remedy=f"choose another folder with --{called} or mend its permissions",
                 **facts,
             ) from None

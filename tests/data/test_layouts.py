@@ -450,6 +450,7 @@ def test_the_only_column_that_fits_is_found() -> None:
         ({"a": pa.int64()}, "a", DataError, "column 'a' of x.parquet cannot", "a: int64"),
         ({"a": pa.int64()}, None, DataError, "no column of x.parquet", "a: int64 (not an image)"),
         ({}, None, DataError, "no column of x.parquet", "28 × 28"),
+        ({"a": pa.null()}, None, DataError, "no column of x.parquet", "a: null (nulls)"),
         ({"a": pa.binary(100)}, None, DataError, "no column", "a: fixed_size_binary[100]"),
         (
             {"a": pa.list_(pa.uint8(), 100)},

@@ -236,6 +236,10 @@ def test_nothing_to_score(score: Any, tmp_path: Path, output: Path) -> None:
         ["--model", "digits@7"],
         ["--on-bad-row", "drop"],
         ["--scale", "255"],
+        ["--scale", "nan"],
+        ["--scale", "inf"],
+        ["--scale", "0"],
+        ["--output", ""],
     ],
     ids=" ".join,
 )
@@ -243,11 +247,35 @@ def test_mistakes_are_told_before_anything_is_written(
     words: list[str], score: Any, digits: Any, tmp_path: Path, output: Path
 ) -> None:
     write(tmp_path / "a.parquet", digits[0][:3], label=[1, 2, 3], n=[1, 2, 3])
-    code, data = score(tmp_path / "a.parquet", *words)
+    to = " " if "--output" in words else output
+    code, data = score(tmp_path / "a.parquet", *words, to=to)
     assert code == 2
     assert data["error"]["headline"]
     assert data["error"]["remedy"]
     assert not (output / "a.parquet").exists()
+
+
+def test_an_input_that_is_empty(score: Any) -> None:
+    """A shell's variable that was not set is not the folder one happens to be in."""
+    code, data = score("")
+    assert code == 2
+    assert data["error"]["headline"] == "an input is empty"
+
+
+def test_two_folders_of_one_key(score: Any, digits: Any, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "y=1" / "y=2" / "a.parquet", digits[0][:3])
+    code, data = score(tmp_path / "in")
+    assert code == 3
+    assert data["error"]["headline"] == "two folders of y=1/y=2/a.parquet give a value to 'y'"
+
+
+def test_an_output_that_is_a_file(score: Any, good: Path) -> None:
+    code, data = score(good, to=good / "good.parquet")
+    assert code == 6
+    assert data["error"]["facts"]["cause"] == "it is a file, not a folder"
+    code, data = score(good, to="/proc/nobody/may/write/here")
+    assert code == 6
+    assert "workspace" not in json.dumps(data["error"])
 
 
 def test_two_inputs_of_one_name(score: Any, digits: Any, tmp_path: Path) -> None:

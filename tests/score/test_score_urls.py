@@ -17,6 +17,7 @@ import pytest
 from score_samples import write
 from score_zygote import score as score_small
 
+from mnist_pipeline.cli import main
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.score.inputs import find_inputs
 from mnist_pipeline.score.job import find_model, make_job
@@ -98,6 +99,17 @@ def test_the_same_answers_wherever_files_lie(
     after = objects(to)
     assert before.keys() == after.keys()
     assert all(after[key] == before[key] for key in FILES)
+
+
+def test_an_answer_in_a_bucket_is_explained(
+    score: Any, scorer: Path, inputs: Path, bucket: str, capsys: Any
+) -> None:
+    score(inputs, to=f"{bucket}/out")
+    for name, code in (("big.parquet", 0), ("_manifest.json", 3), ("nothing.parquet", 3)):
+        words = ["explain", f"{bucket}/out/{name}", "--workspace", str(scorer), "--json"]
+        assert main(words) == code
+        told = json.loads(capsys.readouterr().out)
+        assert told["rows"] == 400 if code == 0 else told["error"]["remedy"]
 
 
 def test_a_model_in_a_bucket(score: Any, scorer: Path, inputs: Path, bucket: str) -> None:
