@@ -330,7 +330,7 @@ PNG = png(pictures(1))
         (b"", "undecodable_image", "the bytes are no PNG"),
         (b"GIF89a" + bytes(100), "undecodable_image", "the bytes are no PNG"),
         (PNG[:20], "undecodable_image", "the bytes are no PNG"),
-        (PNG[:-30], "undecodable_image", "image file is truncated"),
+        (PNG[:-30], "undecodable_image", "the picture is cut short"),
         (PNG[:60] + b"\xff" + PNG[61:], "undecodable_image", ""),
         (png_header(28, 28) + b"junk" * 9, "undecodable_image", ""),
         (png_header(28, 30), "image_wrong_size", "30 × 28 pixels"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,11 +307,26 @@ def test_the_input_folder_as_output(score: Any, good: Path) -> None:
     assert (good / "good.parquet").read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_output_that_cannot_be_written(score: Any, good: Path, output: Path) -> None:
-    output.mkdir()
-    output.chmod(0o500)
-    assert score(good)[0] == 6
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder that cannot be written, by root neither."""
+    folder = tmp_path / "read only"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield folder
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root may write everywhere, and may not mount a read-only folder here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_output_that_cannot_be_written(score: Any, good: Path, read_only: Path) -> None:
+    code, answer = score(good, to=read_only)
+    assert (code, answer["error"]["kind"]) == (6, "outside")
+    assert list(read_only.iterdir()) == []
 
 
 def test_a_full_disk(score: Any, digits: Any, tmp_path: Path) -> None:
