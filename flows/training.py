@@ -7,9 +7,13 @@ its types would not be found on the other side.
 """
 
 import sys
+from typing import Any, cast
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
+from flows.alarms import server_tells
 from flows.artifacts import show_data, show_inputs, show_pictures, show_verdict
 from flows.running import RunLog, running_here
 from flows.tasks import (
@@ -21,6 +25,7 @@ from flows.tasks import (
     train_task,
     validate_task,
 )
+from mnist_pipeline.concluding import TOLD, concluding
 from mnist_pipeline.config import Config
 from mnist_pipeline.pipeline import Result, result_of
 from mnist_pipeline.reporting import Reporter, listener
@@ -38,7 +43,7 @@ from mnist_pipeline.store.objects import Store
 )
 def training_flow(
     config: Config, workspace: str = "workspace", force: Stage | None = None
-) -> Result:
+) -> Result | State[Result]:
     """Train a model, judge it, publish it.
 
     Args:
@@ -51,20 +56,25 @@ def training_flow(
     """
     reporter = RunLog(listener())
     run = Run(Store.open(workspace), resolved(config), force=force, reporter=reporter)
-    inputs = find_inputs_task(config.data.sources, run.store)
-    parts = [ingest_task(run, source) for source in inputs]
-    show_inputs(config.name, parts)
-    snapshot = validate_task(run, parts)
-    show_data(run, snapshot)
-    outcome, evaluated = unchanged(run, snapshot), None
-    if outcome is None:
-        normalized = normalize_task(run, snapshot)
-        show_pictures(run, normalized)
-        trained = train_task(run, snapshot, normalized)
-        evaluated = evaluate_task(run, snapshot, trained)
-        outcome = publish_task(run, snapshot, normalized, trained, evaluated)
-    result = result_of(run, snapshot, outcome)
-    show_verdict(run, result, evaluated)
+    with concluding(run, server_tells) as conclude:
+        inputs = find_inputs_task(config.data.sources, run.store)
+        parts = [ingest_task(run, source) for source in inputs]
+        show_inputs(config.name, parts)
+        snapshot = validate_task(run, parts)
+        show_data(run, snapshot)
+        outcome, evaluated = unchanged(run, snapshot), None
+        if outcome is None:
+            normalized = normalize_task(run, snapshot)
+            show_pictures(run, normalized)
+            trained = train_task(run, snapshot, normalized)
+            evaluated = evaluate_task(run, snapshot, trained)
+            outcome = publish_task(run, snapshot, normalized, trained, evaluated)
+        result = result_of(run, snapshot, outcome)
+        show_verdict(run, result, evaluated)
+        conclude(result)
+    if result.outcome.status in TOLD:  # the state's name can be seen, and automations listen to it
+        words = "; ".join(result.outcome.reasons)
+        return Completed(name=result.outcome.status.capitalize(), message=words, data=result)
     return result
 
 
@@ -77,8 +87,8 @@ def run_training_flow(
         PipelineError: the run cannot go on, or the server cannot be reached.
     """
     with running_here(reporter):
-        result: Result = training_flow(config, workspace, force)
-        return result
+        result: Any = training_flow(config, workspace, force)
+    return cast(Result, result)
 
 
 if __name__ == "__main__":
