@@ -9,10 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +129,11 @@ class Prefect:
     def post(self, path: str, **body: Any) -> Any:
         return self._ask("POST", path, json=body)
 
+    def delete_deployment(self, name: str) -> None:
+        """Nothing of it is due any more."""
+        deployment = self.get(f"deployments/name/{name}")["id"]
+        self._ask("DELETE", f"deployments/{deployment}")
+
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         def answer() -> Any:
             found = httpx.request(method, f"{self.url}/{path}", trust_env=False, timeout=30, **more)
@@ -142,7 +145,7 @@ class Prefect:
         return answered.json() if answered.content else None
 
     def runs(self, flow: str, *states: str) -> list[dict[str, Any]]:
-        """The scheduled runs of a flow that are in one of some states, in the order they are due."""
+        """The scheduled runs of a flow in one of some states, in the order they are due."""
         found = self.post(
             "flow_runs/filter",
             flows={"name": {"any_": [flow]}},
@@ -162,50 +165,3 @@ class Prefect:
         for process in reversed(self._processes):
             kill(process.pid)
             process.wait()
-
-
-class Webhook:
-    """An HTTP server that keeps the JSON bodies it is sent.
-
-    Attributes:
-        told: the bodies, in order.
-        answers: the status codes of the next answers; 200 when there are no more.
-    """
-
-    def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
-        self.answers: list[int] = []
-        self.url = ""
-
-    def events(self) -> list[str]:
-        return [each["event"] for each in self.told]
-
-
-@contextlib.contextmanager
-def listening_webhook() -> Iterator[Webhook]:
-    """A webhook on loopback."""
-    webhook = Webhook()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            code = webhook.answers.pop(0) if webhook.answers else 200
-            if code == 200:
-                webhook.told.append(json.loads(body))
-            self.send_response(code)
-            if code in (301, 302, 307):
-                self.send_header("Location", webhook.url)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    webhook.url = f"http://127.0.0.1:{server.server_port}/secret-path"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield webhook
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

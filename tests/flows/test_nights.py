@@ -6,114 +6,19 @@ shows it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pytest
-from real import ROOT, Prefect, Webhook, descendants, kill, listening_webhook, wait_for
-from small import write_idx
-
-from mnist_pipeline.sources.synthetic import draw_digits
-from mnist_pipeline.store.objects import Store
-from mnist_pipeline.store.registry import Registry
+from nightly import Nights
+from real import Prefect, descendants, kill, wait_for
+from webhooks import Webhook
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 EVERY = 8
 SILENCE = 35  # seconds; runs give a sign of life every 30
-NIGHT = """
-[data]
-sources = ["idx:landing"]
-[model]
-kind = "softmax"
-[train]
-epochs = {epochs}
-[gate]
-min_accuracy = 0
-min_recall = 0
-"""
-
-
-class Nights:
-    """A folder with data and a configuration, deployed on a server."""
-
-    def __init__(self, prefect: Prefect, folder: Path, webhook: Webhook) -> None:
-        self.prefect, self.folder, self.webhook = prefect, folder, webhook
-        self.deployments = folder / "deployments"
-        self.deployments.mkdir(parents=True)
-        for name in ("prefect.yaml", "scoring.toml"):
-            (self.deployments / name).write_bytes((ROOT / "deployments" / name).read_bytes())
-        self.elsewhere = folder / "elsewhere"
-        self.elsewhere.mkdir()
-
-    def configure(self, *, epochs: int) -> None:
-        (self.deployments / "nightly.toml").write_text(NIGHT.format(epochs=epochs))
-
-    def new_data(self, seed: int, rows: int = 400) -> None:
-        """Other files in the landing: the next night has something to learn."""
-        labels = (np.arange(rows) % 10).astype(np.uint8)
-        images = draw_digits(labels, np.random.default_rng(seed))
-        write_idx(self.folder / "landing", "train", images, labels)
-
-    def deploy(self, *words: str) -> dict[str, Any]:
-        file = str(self.deployments / "prefect.yaml")
-        told = self.prefect.deploy("--file", file, *words, cwd=self.folder)
-        assert told["workspace"] == str(self.folder / "workspace")
-        return told
-
-    def versions(self) -> int:
-        registry = Registry(Store.open(self.folder / "workspace"))
-        return len(registry.versions("digits"))
-
-    def ends(self) -> list[dict[str, Any]]:
-        """The records of all runs that came to an end, oldest first."""
-        found = sorted((self.folder / "workspace/runs").glob("*/end.json"))
-        return [json.loads(path.read_text()) for path in found]
-
-    def training(self) -> Any:
-        """The run that is in its train stage, if one is."""
-        running = self.prefect.runs("training", "Running")
-        tasks = self.prefect.post(
-            "task_runs/filter",
-            flow_runs={"id": {"any_": [run["id"] for run in running]}},
-            task_runs={"name": {"any_": ["train"]}, "state": {"name": {"any_": ["Running"]}}},
-        )
-        return running[0] if running and tasks else None
-
-    def new_run(self) -> dict[str, Any]:
-        """A run that somebody asks for by hand."""
-        deployment = self.prefect.get("deployments/name/training/nightly")["id"]
-        path, now = f"deployments/{deployment}/create_flow_run", {"type": "SCHEDULED"}
-        return dict(self.prefect.post(path, state=now))
-
-    def told_of(self, run: dict[str, Any]) -> dict[str, Any] | None:
-        """What the server has told of a run."""
-        told = [each for each in self.webhook.told if each.get("url", "").endswith(run["id"])]
-        return told[0] if told else None
-
-    def state(self, run: dict[str, Any]) -> dict[str, Any]:
-        return dict(self.prefect.get(f"flow_runs/{run['id']}")["state"])
-
-
-@pytest.fixture(scope="module")
-def prefect(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterator[Prefect]:
-    prefect = Prefect(tmp_path_factory.mktemp("server"), MNIST_PIPELINE_WEBHOOK=webhook.url)
-    try:
-        prefect.start_server()
-        yield prefect
-    finally:
-        prefect.stop()
-
-
-@pytest.fixture(scope="module")
-def webhook() -> Iterator[Webhook]:
-    with listening_webhook() as webhook:
-        yield webhook
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +42,14 @@ def nights(prefect: Prefect, webhook: Webhook, tmp_path_factory: pytest.TempPath
 @pytest.mark.parametrize("change", ["2027-03-28", "2027-10-31"], ids=["spring", "autumn"])
 def test_each_local_day_has_one_night_when_clocks_change(nights: Nights, change: str) -> None:
     prefect, day = nights.prefect, date.fromisoformat(change)
-    deployment = prefect.get("deployments/name/training/nightly")
     first, last = (datetime.combine(day + timedelta(days=n), time(), UTC) for n in (-3, 3))
     window = {"start_time": first.isoformat(), "end_time": last.isoformat()}
-    prefect.post(f"deployments/{deployment['id']}/schedule", **window, min_runs=6, max_runs=50)
+    prefect.post(
+        f"deployments/{nights.deployment['id']}/schedule", **window, min_runs=6, max_runs=50
+    )
     due = [
         datetime.fromisoformat(run["expected_start_time"]).astimezone(ZoneInfo("Europe/Berlin"))
-        for run in prefect.runs("training", "Scheduled")
+        for run in nights.runs("Scheduled")
     ]
     nights_around = [moment for moment in due if first <= moment < last]
     assert [moment.date() for moment in nights_around] == [
@@ -185,9 +91,10 @@ def test_the_server_tells_of_runs_that_went_wrong(nights: Nights, state: str) ->
 
 def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     prefect = nights.prefect
-    before = prefect.get("deployments/name/training/nightly")["id"]
+    before = nights.deployment["id"]
+    nights.training_alone()
     nights.deploy("--every", str(EVERY))
-    assert prefect.get("deployments/name/training/nightly")["id"] == before
+    assert nights.deployment["id"] == before
     hasten_alarms(prefect)
 
     # A scheduled run comes, and is still at work when the next is due: that one is cancelled.
@@ -195,7 +102,7 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     run = wait_for(nights.training)
     assert run["auto_scheduled"]
     by_hand = nights.new_run()
-    (second, *_) = wait_for(lambda: prefect.runs("training", "Cancelled"))
+    (second, *_) = wait_for(lambda: nights.runs("Cancelled"))
     assert second["state"]["message"] == "Deployment concurrency limit reached."
     # (A server waits 15 minutes for the event before that of a run it has just scheduled itself.)
     assert wait_for(lambda: nights.told_of(by_hand))["event"] == "cancelled"
@@ -210,12 +117,12 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     kill(worker.pid)
     wait_for(lambda: nights.state(run)["name"] == "Crashed")
     assert nights.state(run)["message"] == "It has fallen silent."
-    late = wait_for(lambda: enough(prefect.runs("training", "Late"), 3))
+    late = wait_for(lambda: enough(nights.runs("Late"), 3))
     assert nights.versions() == 0
 
     # Nobody worked for three nights: the first is made up for, the others are not.
-    prefect.start_worker(nights.elsewhere)
-    (done,) = wait_for(lambda: prefect.runs("training", "Completed"))
+    worker = prefect.start_worker(nights.elsewhere)
+    (done,) = wait_for(lambda: nights.runs("Completed"))
     assert done["id"] == late[0]["id"]
     assert {nights.state(each)["name"] for each in late[1:3]} == {"Cancelled"}
     assert [end["status"] for end in nights.ends()] == ["promoted"]
@@ -232,3 +139,6 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     wait_for(lambda: nights.ends()[-1]["status"] == "unchanged")
     assert nights.versions() == 2
     assert not list((nights.folder / "workspace").rglob(".scratch/*"))
+
+    kill(worker.pid)
+    prefect.delete_deployment("training/nightly")
