@@ -10,7 +10,7 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.objects import Store, WorkspaceMissingError
 
 
 @flow(
@@ -33,18 +33,25 @@ def housekeeping_flow(
         keep_runs: everything of so many of the newest runs stays.
         dry_run: only say what would go.
 
+    Returns:
+        What `mnist-pipeline gc --json` answers; nothing where there is no workspace yet.
+
     Raises:
-        PipelineError: there is no workspace, or it is damaged; nothing was removed then.
+        PipelineError: the workspace is damaged; nothing was removed then.
     """
     from mnist_pipeline.store.housekeeping import sweep  # type: ignore[import-not-found,unused-ignore]
     from mnist_pipeline.store.survey import Policy  # type: ignore[import-not-found,unused-ignore]
 
-    store = Store.open(workspace, writable=False)  # one that is not there is not made
+    log = get_run_logger()
+    try:
+        store = Store.open(workspace, writable=False)
+    except WorkspaceMissingError:
+        log.info("there is no workspace yet")
+        return {}
     if not dry_run:
         store = Store.open(workspace)
     swept = sweep(store, Policy(timedelta(hours=grace_hours), keep_runs), dry_run=dry_run)
     found: dict[str, Any] = swept.to_json()
-    log = get_run_logger()
     for note in found["notes"]:
         log.warning("%s", note)
     for kind, things in found["removed"].items():
