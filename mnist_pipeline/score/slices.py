@@ -28,7 +28,8 @@ from mnist_pipeline.score.reading import batches_of, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
 from mnist_pipeline.store.manifest import Manifest
-from mnist_pipeline.store.objects import SECONDS_UNTIL_ABANDONED, ObjectMissingError, Store
+from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.owner import SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.registry import Registry
 
 SLICES = ".slices"

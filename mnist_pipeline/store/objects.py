@@ -13,7 +13,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +24,11 @@ from obstore.store import LocalStore, MemoryStore, from_url
 
 from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError
 from mnist_pipeline.refs import Ref, sha256, sha256_of_file
-from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.disk import fsync, move
+from mnist_pipeline.store.owner import Owner, abandoned_folders
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 SCRATCH = ".scratch"
-SECONDS_UNTIL_ABANDONED = 86_400
 
 
 class ObjectMissingError(IntegrityError):
@@ -163,13 +162,15 @@ class Store:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under a key."""
-        try:
-            with self._explained("look for", key):
-                obstore.head(self._backend, key)
-            found = True
-        except ObjectMissingError:
-            found = False
-        self._called("exists", key)
+        return self.info(key) is not None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """What a listing would say about an object, or None if there is none."""
+        found: ObjectInfo | None = None
+        with contextlib.suppress(ObjectMissingError), self._explained("look for", key):
+            entry = obstore.head(self._backend, key)
+            found = ObjectInfo(key, entry["size"], entry["last_modified"])
+        self._called("info", key)
         return found
 
     def list(self, prefix: str) -> Sequence[ObjectInfo]:
@@ -203,10 +204,9 @@ class Store:
         with self._explained("write", key):
             if self.root is not None:
                 target = self.root / key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _fsync(path)
-                path.replace(target)
-                _fsync(target.parent)
+                fsync(path)
+                move(path, target)
+                fsync(target.parent)
             else:
                 obstore.put(self._backend, key, path)
         self._called("put", key)
@@ -267,7 +267,8 @@ class Store:
         base = self.root / SCRATCH
         with self._explained("write", SCRATCH):
             base.mkdir(parents=True, exist_ok=True)
-            _sweep(base)
+            for abandoned in abandoned_folders(base):
+                shutil.rmtree(abandoned, ignore_errors=True)
             own = base / f"{Owner.this()}.{secrets.token_hex(4)}"
             own.mkdir()
         try:
@@ -281,8 +282,9 @@ class Store:
     def _sync(self, key: str) -> None:
         """Makes a written object outlive a power cut, where the store is a local folder."""
         if self.root is not None:
-            _fsync(self.root / key)
-            _fsync((self.root / key).parent)
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed it already
+                fsync(self.root / key)
+                fsync((self.root / key).parent)
 
     @contextlib.contextmanager
     def _explained(self, verb: str, key: str) -> Iterator[None]:
@@ -320,27 +322,3 @@ def _missing(key: str) -> ObjectMissingError:
         key=key,
         remedy="restore it from a backup; parts and results of stages are made anew by a run",
     )
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(base: Path) -> None:
-    """Removes scratch folders of processes that are no more.
-
-    Where nobody can tell (another host, another container), after a day without a change.
-    """
-    for folder in base.iterdir():
-        owner = Owner.parse(folder.name.rpartition(".")[0])
-        with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-            if owner and owner.is_known:
-                abandoned = owner.is_gone
-            else:
-                abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
-            if abandoned:
-                shutil.rmtree(folder, ignore_errors=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
+SECONDS_UNTIL_ABANDONED = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,11 @@ class Owner:
         return (self.host, self.space) == (socket.gethostname(), _space()) != (self.host, "?")
 
     @property
+    def is_alive(self) -> bool:
+        """Whether that process is known to live."""
+        return self.is_known and not self.is_gone
+
+    @property
     def is_gone(self) -> bool:
         """Whether that process is known to be no more."""
         return self.is_known and not (_PROC / str(self.pid)).exists()
@@ -55,3 +63,21 @@ def _space() -> str:
         return (_PROC / "self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return "?"  # no /proc here: nothing is known of other processes
+
+
+def abandoned_folders(base: Path) -> list[Path]:
+    """The folders in `base`, each named after its owner, whose processes are no more.
+
+    Where nobody can tell (another host, another container), after a day without a change.
+    """
+    found = []
+    for folder in sorted(base.iterdir()) if base.is_dir() else ():
+        owner = Owner.parse(folder.name.rpartition(".")[0])
+        with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
+            if owner and owner.is_known:
+                abandoned = owner.is_gone
+            else:
+                abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
+            if abandoned:
+                found.append(folder)
+    return found

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from mnist_pipeline.store import owner
-from mnist_pipeline.store.objects import SCRATCH, SECONDS_UNTIL_ABANDONED, Store
-from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.objects import SCRATCH, Store
+from mnist_pipeline.store.owner import SECONDS_UNTIL_ABANDONED, Owner
 
 
 def test_a_scratch_folder_is_private_empty_and_removed(store: Store) -> None:
