@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from mnist_pipeline.contract.spec import ImageContract
@@ -175,7 +175,7 @@ class Rebuild:
         found = {"metrics.json": evaluated.outputs["metrics.json"].digest}
         return StageReport.of("evaluate", self._published(found), found)
 
-    def _published(self, names: Sequence[str] | Mapping[str, Any]) -> dict[str, str | None]:
+    def _published(self, names: Iterable[str]) -> dict[str, str | None]:
         files = self.manifest.files
         return {name: files[name].digest if name in files else None for name in names}
 

@@ -16,6 +16,9 @@ safe, on disk and in buckets, where reading makes nothing younger:
    host, or may live on another one and has written something within the grace period, nothing is
    removed that is younger than that sign. So a run may take longer than the grace period.
 
+Ages are the store's times held against this host's clock: the grace period is to be longer than
+these two may differ, and than the longest stage of a run on another host.
+
 Between deciding and removing, each thing is looked at again: has it, or a record that names it,
 been written since? What is left is a run that takes something up in the instant between this second
 look and the removal. Records go before what they name, so the run finds its record gone, or its
