@@ -16,8 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.score.inputs import find_inputs
 from mnist_pipeline.score.job import conclude, make_job
-from mnist_pipeline.score.shares import plan_files, score_share
-from mnist_pipeline.score.slices import assemble
+from mnist_pipeline.score.shares import assemble_file, plan_files, score_share
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.ingest import ingest, inputs_of
 from mnist_pipeline.stages.normalize import normalize
@@ -66,5 +65,5 @@ find_files_task = stage("find files")(find_inputs)
 make_job_task = stage("verify model")(make_job)
 plan_task = stage("plan")(plan_files)
 score_task = stage("score", "score {share}")(score_share)
-assemble_task = stage("assemble", "assemble {plan.input.relative}")(assemble)
+assemble_task = stage("assemble", "assemble {plan.input.relative}")(assemble_file)
 conclude_task = stage("manifest")(conclude)

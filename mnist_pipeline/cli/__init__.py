@@ -30,6 +30,12 @@ from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
 INTERRUPTED = 130
 BUG = 1
 
+GOES_ON = {
+    "train": ": it goes on at its first unfinished stage; what was published is complete",
+    "score": ": what was answered is not answered again",
+}
+"""What a command that was interrupted does the next time."""
+
 EPILOG = """\b
 Start here:
   mnist-pipeline train --name drawn         train on drawn digits, no data needed
@@ -52,12 +58,14 @@ Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad dat
 )
 @click.version_option(__version__, prog_name="mnist-pipeline")
 @global_options
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train, judge and publish models that read handwritten digits.
 
     Every run goes through the same stages: ingest, validate, normalize, train, evaluate, publish.
     Published versions are complete or invisible, and only a better model becomes champion.
     """
+    context.ensure_object(Console).command = context.invoked_subcommand or ""
 
 
 for command in (train, validate, score, explain, models, reproduce, gc, data, plugins):
@@ -84,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         console.error(
             PipelineError(
-                "interrupted; nothing is half-written, what was published is complete",
-                remedy="run it again; a training goes on at its first unfinished stage",
+                "interrupted; nothing is half-written",
+                remedy="run it again" + GOES_ON.get(console.command, ""),
             ),
             code=INTERRUPTED,
         )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_pipeline.cli.console import Console, TerminalReporter, global_options, quieten_prefect
+from mnist_pipeline.cli.console import (
+    Console,
+    TerminalReporter,
+    global_options,
+    heed_ctrl_c,
+    quieten_prefect,
+)
 
 if TYPE_CHECKING:
     from mnist_pipeline.config import Config
@@ -81,11 +87,13 @@ def train(
         from mnist_pipeline.pipeline import run_pipeline
         from mnist_pipeline.stages.run import Run
 
+        heed_ctrl_c()
         result = run_pipeline(Run(console.store(), config, force=force, reporter=reporter))
     else:
         quieten_prefect()
         from flows.training import run_training_flow
 
+        heed_ctrl_c()
         reporter.begin("prefect", "starting")
         result = run_training_flow(config, console.workspace, force=force, reporter=reporter)
     console.result(result.to_json(), lambda: _print(result))

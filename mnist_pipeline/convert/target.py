@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_pipeline.errors import ConfigError, OutsideError
-from mnist_pipeline.store.owner import SECONDS_UNTIL_ABANDONED, Owner
+from mnist_pipeline.store.objects import SECONDS_UNTIL_ABANDONED
+from mnist_pipeline.store.owner import Owner
 
 _HIDDEN = ".mnist-pipeline-"
 _FEW_FILES = 16

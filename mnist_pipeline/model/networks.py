@@ -129,10 +129,17 @@ class Perceptron(Model):
             scale, shift = affine
             weights["b1"] += weights["W1"] @ shift
             weights["W1"] *= scale
+        # An input whose weights are all zero need not be multiplied: see zero_unlit.
+        seen = np.flatnonzero(weights["W1"].any(axis=0)) if affine is not None else None
+        if seen is not None:
+            weights["W1"] = weights["W1"][:, seen]
+        # max(z + b, 0) = max(z, -b) + b: the last b goes into the next layer's, at no cost.
         depth = len(weights) // 2
-        steps = [
+        for i in range(1, depth):
+            weights[f"b{i + 1}"] += weights[f"W{i + 1}"] @ weights[f"b{i}"]
+        *hidden, (W_last, b_last) = [
             (
-                weights[f"W{i}"].astype(np.float32),
+                np.ascontiguousarray(weights[f"W{i}"], np.float32),
                 weights[f"b{i}"].astype(np.float32)[:, np.newaxis],
             )
             for i in range(1, depth + 1)
@@ -140,18 +147,19 @@ class Perceptron(Model):
 
         def network(x: Array) -> Array:
             a = x.T  # units first, (units, rows), see EDGE
-            for layer, (W, b) in enumerate(steps, start=1):
+            for W, b in hidden:
                 a = W @ a
-                a += b
-                if layer < depth:
-                    np.maximum(a, 0, out=a)
-            return layers.softmax(a).T
+                np.maximum(a, -b, out=a)
+            logits = W_last @ a
+            logits += b_last
+            return layers.softmax(logits).T
 
         return Predictor(
             network,
-            pixels=weights["W1"].shape[1],
-            classes=len(steps[-1][1]),
+            pixels=parameters["W1"].shape[1],
+            classes=len(b_last),
             normalizer=normalizer if affine is None else None,
+            seen=seen,
         )
 
     def zero_unlit(

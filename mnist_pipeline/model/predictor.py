@@ -31,12 +31,13 @@ class Predictor:
     is filled up with zeros. One predictor may be called from several threads.
 
     Args:
-        network: from (rows, pixels) float32, always as many rows, to probabilities (rows, classes),
-            row by row.
+        network: from (rows, pixels) float32, always as many rows and in either order in memory,
+            to probabilities (rows, classes), row by row.
         pixels: pixels an image.
         classes: probabilities a row.
         normalizer: makes the network's input; None if it is folded into the network, which is
             then given the pixels' values 0 … 255 themselves.
+        seen: the pixels that a network without normalizer is given, in order; None for all.
         batch_size: images a block; the network sees `2 * EDGE` rows more.
     """
 
@@ -47,11 +48,13 @@ class Predictor:
         pixels: int,
         classes: int,
         normalizer: FittedNormalizer | None = None,
+        seen: NDArray[np.intp] | None = None,
         batch_size: int = BATCH,
     ) -> None:
         self.pixels, self.classes, self.batch_size = pixels, classes, batch_size
         self._network = network
         self._normalizer = normalizer
+        self._seen = np.arange(pixels) if seen is None else seen
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of (N, pixels) uint8 images, N ≥ 0, of any memory layout.
@@ -67,19 +70,23 @@ class Predictor:
                 remedy="give uint8 pixels, 0 = background to 255 = ink, one row an image",
             )
         probabilities = np.empty((len(images), self.classes), np.float32)
-        x = np.zeros((self.batch_size + 2 * EDGE, self.pixels), np.float32)
+        rows = self.batch_size + 2 * EDGE
+        if self._normalizer is None:  # pixels first, as the products want them: see networks
+            x = np.zeros((len(self._seen), rows), np.float32).T
+        else:
+            x = np.zeros((rows, self.pixels), np.float32)
         inner = x[EDGE:-EDGE]
         with single_threaded_blas():
             for start in range(0, len(images), self.batch_size):
                 block = images[start : start + self.batch_size]
-                rows = len(block)
-                if rows < self.batch_size:
+                n = len(block)
+                if n < self.batch_size:
                     block = np.concatenate(
-                        [block, np.zeros((self.batch_size - rows, self.pixels), np.uint8)]
+                        [block, np.zeros((self.batch_size - n, self.pixels), np.uint8)]
                     )
                 if self._normalizer is None:
-                    np.copyto(inner, block)
+                    np.copyto(inner.T, block.T[self._seen])
                 else:
                     self._normalizer.transform(block, inner)
-                probabilities[start : start + rows] = self._network(x)[EDGE : EDGE + rows]
+                probabilities[start : start + n] = self._network(x)[EDGE : EDGE + n]
         return probabilities

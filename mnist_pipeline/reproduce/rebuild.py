@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import OutsideError, PipelineError
-from mnist_pipeline.refs import sha256_of_file
 from mnist_pipeline.reproduce.origin import PartOfVersion, inputs_by_key
 from mnist_pipeline.stages.evaluate import evaluate, metrics_of
 from mnist_pipeline.stages.ingest import Part, ingest, recall_part
@@ -235,7 +234,6 @@ def dataset_record_of(
 def digest_of_object(store: Store, key: str) -> str | None:
     """The sha256 of an object, or None if it is not there."""
     try:
-        with store.local(key) as path:
-            return sha256_of_file(path)
+        return store.digest(key)
     except ObjectMissingError:
         return None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mnist_pipeline.config import Config
@@ -27,6 +25,7 @@ from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.overlay import Overlay
 from mnist_pipeline.store.registry import Registry
+from mnist_pipeline.store.scratch import make_scratch, removed_afterwards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,11 +83,11 @@ def reproduce(
     record, found = dataset_record_of(store, manifest)
     if record is None:
         return _judged(manifest, [found, *skipped_from("validate")], [])
-    with tempfile.TemporaryDirectory(prefix="mnist-pipeline-") as folder, listening(reporter):
+    with removed_afterwards(make_scratch(None)) as folder, listening(reporter):
         # A deadline changes no result, and this machine may be slower.
         recipe = dataclasses.replace(config.train, deadline=None)
         config = config.model_copy(update={"train": recipe})
-        run = Run(Overlay(store, Path(folder)), config, force="ingest", reporter=reporter)
+        run = Run(Overlay(store, folder), config, force="ingest", reporter=reporter)
         work = Rebuild(run, manifest, record)
         stages = rebuild(work, store, from_sources=from_sources)
         known = differences(manifest, config, work.snapshot)

@@ -9,6 +9,7 @@ from pathlib import Path
 from obstore.store import LocalStore
 
 from mnist_pipeline.store.objects import ObjectInfo, ObjectMissingError, Store
+from mnist_pipeline.store.remote import BLOCK, RemoteFile
 
 
 class Overlay(Store):
@@ -42,8 +43,19 @@ class Overlay(Store):
     def children(self, prefix: str) -> Sequence[str]:
         return sorted({*self.below.children(prefix), *super().children(prefix)})
 
+    def digest(self, key: str) -> str:
+        return super().digest(key) if self._covers(key) else self.below.digest(key)
+
     @contextmanager
     def local(self, key: str) -> Iterator[Path]:
-        own = super().info(key) is not None
-        with super().local(key) if own else self.below.local(key) as path:
+        with super().local(key) if self._covers(key) else self.below.local(key) as path:
             yield path
+
+    @contextmanager
+    def reader(self, key: str, *, block: int = BLOCK) -> Iterator[Path | RemoteFile]:
+        above = self._covers(key)
+        with super().reader(key) if above else self.below.reader(key, block=block) as file:
+            yield file
+
+    def _covers(self, key: str) -> bool:
+        return super().info(key) is not None

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _PROC = Path("/proc")
-SECONDS_UNTIL_ABANDONED = 86_400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,21 +60,3 @@ def _space() -> str:
         return (_PROC / "self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return "?"  # no /proc here: nothing is known of other processes
-
-
-def abandoned_folders(base: Path) -> list[Path]:
-    """The folders in `base`, each named after its owner, whose processes are no more.
-
-    Where nobody can tell (another host, another container), after a day without a change.
-    """
-    found = []
-    for folder in sorted(base.iterdir()) if base.is_dir() else ():
-        owner = Owner.parse(folder.name.rpartition(".")[0])
-        with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-            if owner and owner.is_known:
-                abandoned = owner.is_gone
-            else:
-                abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
-            if abandoned:
-                found.append(folder)
-    return found

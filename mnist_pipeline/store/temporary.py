@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from mnist_pipeline.store.objects import SCRATCH
-from mnist_pipeline.store.owner import abandoned_folders
+from mnist_pipeline.store.scratch import SCRATCH, abandoned_in
 
 # obstore writes `name#1` and renames it; a listing does not show such files.
 _STAGED = re.compile(r".+#[0-9]+")
@@ -44,7 +43,7 @@ def temporaries(root: Path, shelves: Sequence[str], before: datetime) -> list[Te
         shelves: the folders in it where objects lie.
         before: nothing younger is looked at.
     """
-    found = abandoned_folders(root / SCRATCH)
+    found = abandoned_in(root / SCRATCH)
     found += [file for file in _files(root, shelves) if _STAGED.fullmatch(file.name)]
     found += [file for file in _files(root, ["downloads"]) if file.name.endswith(".part")]
     return [Temporary(path, _size(path)) for path in found if _older(path, before)]

@@ -32,3 +32,13 @@ def test_killed_after_every_store_call(scorer: Path, digits: Any, tmp_path: Path
     assert answer["whole"] == "220 rows, 0 failed"
     assert answer["wrong"] == []
     assert answer["kills"] > 30
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_killed_at_random_instants() -> None:
+    bench = Path(__file__).parents[1] / "benchmarks" / "bench_score_kills.py"
+    command = [sys.executable, str(bench), "--kills", "5", "--rows", "120000", "--files", "6"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "5 kills" in done.stdout

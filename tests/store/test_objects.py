@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -238,3 +239,27 @@ def test_a_reader_sees_old_bytes_or_new_ones_never_a_mixture(store: Store) -> No
         reads += 1
     writer.join()
     assert reads > 0
+
+
+def test_a_folder_may_be_tidied_away_while_a_file_goes_into_it(
+    folder_store: Store, tmp_path: Path
+) -> None:
+    over = threading.Event()
+
+    def tidy() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError):
+                (folder_store.root / "slices").rmdir()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(tidy)
+        try:
+            for number in range(200):
+                (tmp_path / "finished").write_text(str(number))
+                folder_store.upload(tmp_path / "finished", "slices/one")
+                assert folder_store.get("slices/one") == str(number).encode()
+                folder_store.delete("slices/one")
+        finally:
+            over.set()
+    with pytest.raises(FileNotFoundError):
+        folder_store.upload(tmp_path / "finished", "slices/one")

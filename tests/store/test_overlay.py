@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_pipeline.refs import sha256
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 from mnist_pipeline.store.overlay import Overlay
 
@@ -37,6 +38,9 @@ def test_what_is_written_covers_what_lies_below(overlay: Overlay) -> None:
     for key, data in shown.items():
         with overlay.local(key) as path:
             assert path.read_bytes() == data
+        with overlay.reader(key) as file:
+            assert (file.read_bytes() if isinstance(file, Path) else file.read()) == data
+        assert overlay.digest(key) == sha256(data)
         assert overlay.exists(key)
     info = overlay.info("a/both")
     assert info
