@@ -51,21 +51,22 @@ def training_flow(
     """
     reporter = RunLog(listener())
     run = Run(Store.open(workspace), resolved(config), force=force, reporter=reporter)
-    inputs = find_inputs_task(config.data.sources, run.store)
-    parts = [ingest_task(run, source) for source in inputs]
-    show_inputs(config.name, parts)
-    snapshot = validate_task(run, parts)
-    show_data(run, snapshot)
-    outcome, evaluated = unchanged(run, snapshot), None
-    if outcome is None:
-        normalized = normalize_task(run, snapshot)
-        show_pictures(run, normalized)
-        trained = train_task(run, snapshot, normalized)
-        evaluated = evaluate_task(run, snapshot, trained)
-        outcome = publish_task(run, snapshot, normalized, trained, evaluated)
-    result = result_of(run, snapshot, outcome)
-    show_verdict(run, result, evaluated)
-    return result
+    with run.at_work():
+        inputs = find_inputs_task(config.data.sources, run.store)
+        parts = [ingest_task(run, source) for source in inputs]
+        show_inputs(config.name, parts)
+        snapshot = validate_task(run, parts)
+        show_data(run, snapshot)
+        outcome, evaluated = unchanged(run, snapshot), None
+        if outcome is None:
+            normalized = normalize_task(run, snapshot)
+            show_pictures(run, normalized)
+            trained = train_task(run, snapshot, normalized)
+            evaluated = evaluate_task(run, snapshot, trained)
+            outcome = publish_task(run, snapshot, normalized, trained, evaluated)
+        result = result_of(run, snapshot, outcome)
+        show_verdict(run, result, evaluated)
+        return result
 
 
 def run_training_flow(

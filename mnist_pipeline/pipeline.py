@@ -78,7 +78,7 @@ def run_pipeline(run: Run) -> Result:
         PipelineError: the run cannot go on; nothing published was touched.
     """
     run.config = resolved(run.config)
-    with listening(run.reporter):
+    with listening(run.reporter), run.at_work():
         return _run_stages(run)
 
 

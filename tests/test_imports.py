@@ -23,7 +23,7 @@ LAYERS = (
     ("config", "configfile"),
     ("store",),
     ("stages",),
-    ("pipeline", "score", "convert"),
+    ("pipeline", "score", "convert", "reproduce"),
     ("cli",),
 )
 HEAVY = {"numpy", "pyarrow", "pandera", "polars", "pandas", "matplotlib", "prefect", "pydantic"}

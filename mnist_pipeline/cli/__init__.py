@@ -18,8 +18,10 @@ from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.explain import explain
+from mnist_pipeline.cli.gc import gc
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.reproduce import reproduce
 from mnist_pipeline.cli.score import score
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
@@ -66,7 +68,7 @@ def cli(context: click.Context) -> None:
     context.ensure_object(Console).command = context.invoked_subcommand or ""
 
 
-for command in (train, validate, score, explain, models, data, plugins):
+for command in (train, validate, score, explain, models, reproduce, gc, data, plugins):
     cli.add_command(command)
 
 

@@ -21,6 +21,7 @@ from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.refs import Ref, digest_of, readable_json
 from mnist_pipeline.reporting import Step
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.memo import hold_on_to
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 
 
@@ -160,7 +161,9 @@ def ingest(run: Run, source: Input) -> Part:
     name = source.part.name
     with run.timed("ingest", name) as words:
         key = source.key(run.contract)
-        known = None if run.forced("ingest") else _recall(run.store, key, source.part)
+        known = (
+            None if run.forced("ingest") else recall_part(run.store, key, name, source.part.role)
+        )
         part = known or _make(run, key, source.part)
         rejected = sum(part.rejected.values())
         words.append(f"{name}: {part.rows:,} rows")
@@ -171,19 +174,28 @@ def ingest(run: Run, source: Input) -> Part:
         return part
 
 
-def _recall(store: Store, key: str, source: PartInput) -> Part | None:
+def recall_part(store: Store, key: str, name: str, role: Role) -> Part | None:
+    """The part of that key, if it was ingested before and all of it verifies.
+
+    Args:
+        store: where.
+        key: its part key.
+        name: what it is called today; it may have been ingested under another name.
+        role: what it is used for today.
+    """
+    record = f"parts/{key}/part.json"
     try:
-        memo = json.loads(store.get(f"parts/{key}/part.json"))
+        stored = store.get(record)
+        memo = json.loads(stored)
         data = Ref.from_json(memo["data"])
         quarantine = Ref.from_json(memo["quarantine"]) if memo["quarantine"] else None
         rows, rejected, places = memo["rows"], memo["rejected"], memo["places"]
     except (ObjectMissingError, ValueError, KeyError, TypeError):
         return None
-    if not all(store.verifies(ref) for ref in (data, quarantine) if ref):
+    if not hold_on_to(store, record, stored, [ref for ref in (data, quarantine) if ref]):
         return None
-    # A file that was ingested under another name goes by the one it has today.
-    places = [{**place, "source": source.name} for place in places]
-    return Part(key, source.name, source.role, rows, rejected, places, data, quarantine)
+    places = [{**place, "source": name} for place in places]
+    return Part(key, name, role, rows, rejected, places, data, quarantine)
 
 
 def _make(run: Run, key: str, source: PartInput) -> Part:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from mnist_pipeline.config import Config
 from mnist_pipeline.data.drift import profile_with_answers
+from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
 from mnist_pipeline.stages.evaluate import evaluation_of
@@ -50,17 +52,36 @@ class Outcome:
 
 def run_key(config: Config, snapshot: Snapshot) -> str:
     """A sha256 over what a run's result depends on: data, exam, configuration, code."""
-    exam = snapshot.exam.digest if snapshot.exam else None
-    resolved = config.to_json()
-    # Where the rows came from is in the data set; how a hold is told changes no result.
-    del resolved["data"]["sources"], resolved["gate"]["fail_on_hold"]
+    return run_key_of(
+        config.to_json(),
+        dataset=snapshot.digest,
+        exam=snapshot.exam.digest if snapshot.exam else None,
+        exam_changed_to=snapshot.exam_changed_to,
+        packages=plugin_packages(config),
+        code=code_digest(),
+    )
+
+
+def run_key_of(
+    config: Mapping[str, Any],
+    *,
+    dataset: str,
+    exam: str | None,
+    exam_changed_to: str | None,
+    packages: Mapping[str, str],
+    code: str,
+) -> str:
+    """The same from its ingredients, today's or those that a manifest has written down."""
+    data = {key: value for key, value in config["data"].items() if key != "sources"}
+    gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
     return digest_of(
         {
-            "dataset": snapshot.digest,
-            "exam": [exam, snapshot.exam_changed_to],
-            "config": resolved,
-            "packages": plugin_packages(config),
-            "code": code_digest(),
+            "dataset": dataset,
+            "exam": [exam, exam_changed_to],
+            # Where the rows came from is in the data set; how a hold is told changes no result.
+            "config": {**config, "data": data, "gate": gate},
+            "packages": dict(packages),
+            "code": code,
         }
     )
 
@@ -214,11 +235,31 @@ def _make_version(
         exam=snapshot.exam.digest if snapshot.exam else None,
         config=run.config.to_json(),
         code=code_digest(),
-        environment=environment(),
+        environment=environment(plugin_packages(run.config)),
         files=files,
     )
+    _check_named(run, snapshot, version)
     registry.publish(manifest)
     return manifest
+
+
+def _check_named(run: Run, snapshot: Snapshot, version: int) -> None:
+    """A last look, before a version is visible, at what it is going to name.
+
+    Raises:
+        IntegrityError: something is gone: the run stood still for so long that `gc` took it for
+            dead.
+    """
+    exam = [snapshot.exam.data.key] if snapshot.exam else []
+    parts = [part.key for part in snapshot.parts]
+    named = [f"datasets/{snapshot.digest}.json", snapshot.index.key, *exam, *parts]
+    gone = [key for key in named if not run.store.exists(key)]
+    if gone or not Registry(run.store).holds_claim(run.config.name, version, run.id):
+        raise IntegrityError(
+            "what this run was about to publish was tidied away while it stood still",
+            gone=", ".join(gone) or f"its claim of version {version}",
+            remedy="run it again: it makes anew what is missing",
+        )
 
 
 def _promote(

@@ -34,6 +34,7 @@ from mnist_pipeline.stages.exam import ExamChoice, choose_exam
 from mnist_pipeline.stages.ingest import Part
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.exams import Exam, freeze_exam
+from mnist_pipeline.store.lineage import DATASET
 
 SIDES = {side: side.name.lower() for side in Side if side != Side.REJECTED}
 
@@ -277,6 +278,7 @@ def _write_snapshot(
     data = readable_json(record)
     digest = sha256(data)
     run.store.put(f"datasets/{digest}.json", data)
+    run.store.put(run.key(DATASET), readable_json({"dataset": digest}))
     return Snapshot(
         digest=digest,
         parts=tuple(part.data for part in parts),

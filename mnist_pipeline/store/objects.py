@@ -171,13 +171,15 @@ class Store:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under a key."""
-        try:
-            with self._explained("look for", key):
-                obstore.head(self._backend, key)
-            found = True
-        except ObjectMissingError:
-            found = False
-        self._called("exists", key)
+        return self.info(key) is not None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """What a listing would say about an object, or None if there is none."""
+        found: ObjectInfo | None = None
+        with contextlib.suppress(ObjectMissingError), self._explained("look for", key):
+            entry = obstore.head(self._backend, key)
+            found = ObjectInfo(key, entry["size"], entry["last_modified"])
+        self._called("info", key)
         return found
 
     def list(self, prefix: str) -> Sequence[ObjectInfo]:
@@ -316,8 +318,9 @@ class Store:
     def _sync(self, key: str) -> None:
         """Makes a written object outlive a power cut, where the store is a local folder."""
         if self.root is not None:
-            fsync(self.root / key)
-            fsync((self.root / key).parent)
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed it already
+                fsync(self.root / key)
+                fsync((self.root / key).parent)
 
     def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Turns what the backend raises into this program's errors."""
