@@ -132,7 +132,15 @@ def _writer_options() -> dict[str, Any]:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a small table with this project's settings (zstd, page checksums)."""
-    pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,  # with one, and with statistics, an index costs three times as much
+        write_statistics=False,
+        write_page_checksum=True,
+    )
 
 
 def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
