@@ -30,7 +30,8 @@ from mnist_pipeline.data.parquet import bytes_view, read_rows, read_table
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.reporting import Silent
 from mnist_pipeline.stages.check import check
-from mnist_pipeline.stages.ingest import Part, ingest, inputs_of
+from mnist_pipeline.stages.ingest import Part, ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import SCRATCH, Store
 
