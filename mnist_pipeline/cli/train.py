@@ -155,6 +155,8 @@ def _config(
 
 
 def _print(result: Result) -> None:
+    from mnist_pipeline.evaluate.inspection_page import INSPECTION, how_to_accept
+
     outcome, metrics = result.outcome, result.outcome.metrics
     version = f"{result.model}@{outcome.version}" if outcome.version else result.model
     colour = {"promoted": "green", "blocked": "red", "held": "yellow"}.get(outcome.status)
@@ -162,6 +164,8 @@ def _print(result: Result) -> None:
     click.secho(f"{version}: {outcome.status}", fg=colour, bold=True)
     for reason in outcome.reasons:
         click.echo(f"  {reason}")
+    if outcome.report.endswith(INSPECTION):
+        click.echo(f"  to learn from it all the same: {how_to_accept(result.model)}")
     if "accuracy" in metrics:
         click.echo(
             f"  reads {metrics['accuracy']:.2%} of {metrics['n']:,} "

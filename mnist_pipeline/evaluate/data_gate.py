@@ -140,7 +140,7 @@ class LabelDisagreement:
         if not reasons and len(data.parts) > 1:
             names = ", ".join(part.name for part in data.parts[:PARTS_SHOWN])
             more = ", …" * (len(data.parts) > PARTS_SHOWN)
-            reason = self._judge(f"all new files ({names}{more})", everything, data, sure)
+            reason = self._judge(f"all new files together ({names}{more})", everything, data, sure)
             reasons = [reason] if reason else []
         if reasons:
             return Finding("hold", tuple(reasons))
@@ -159,12 +159,12 @@ class LabelDisagreement:
         ours, theirs = readings.predicted != readings.labels, exam.predicted != exam.labels
         if text := _excess(ours, theirs, self.max_disagreement):
             what = f"{data.champion} reads {text[0]} rows otherwise than they are labelled"
-            return f"label_disagreement: {name}: {what} ({text[1]}){_often(readings, ours, data)}"
+            return f"label_disagreement: in {name} {what} ({text[1]}){_often(readings, ours, data)}"
         ours &= readings.confidences >= sure
         theirs &= exam.confidences >= sure
         if text := _excess(ours, theirs, self.max_sure_disagreement):
             what = f"{data.champion} is sure that {text[0]} rows are labelled wrongly"
-            return f"label_disagreement: {name}: {what} ({text[1]}){_often(readings, ours, data)}"
+            return f"label_disagreement: in {name} {what} ({text[1]}){_often(readings, ours, data)}"
         for label, class_name in enumerate(data.classes):
             among, of_exam = readings.labels == label, exam.labels == label
             if text := _excess(ours[among], theirs[of_exam], self.max_class_disagreement):
@@ -172,7 +172,7 @@ class LabelDisagreement:
                     f"{data.champion} is sure that {text[0]} rows labelled {class_name!r} are not"
                 )
                 often = _often(readings, ours & among, data)
-                return f"label_disagreement: {name}: {what} ({text[1]}){often}"
+                return f"label_disagreement: in {name} {what} ({text[1]}){often}"
         return None
 
 

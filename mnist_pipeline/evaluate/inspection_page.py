@@ -23,6 +23,7 @@ from mnist_pipeline.evaluate.metrics import percent
 from mnist_pipeline.evaluate.report import resource
 from mnist_pipeline.evaluate.verdict_section import reason_list
 
+INSPECTION = "inspection.html"
 PICTURES_A_FILE = 24
 
 
@@ -61,6 +62,11 @@ class NewFile:
     objections: Sequence[Objection]
 
 
+def how_to_accept(model: str) -> str:
+    """The command that lets held data through."""
+    return f"mnist-pipeline data accept --name {model} --reason …"
+
+
 def render_inspection(
     model: str, champion: str, files: Sequence[NewFile], reasons: Sequence[str]
 ) -> str:
@@ -71,6 +77,7 @@ def render_inspection(
         el("p", model, class_="eyebrow"),
         el("h1", el("b", "Held before training."), " ", sentence),
         reason_list(reasons),
+        note("To learn from it all the same: ", el("code", how_to_accept(model))),
         class_="verdict held",
     )
     body = join((head, el("main", _files(files), *map(_objections, files))))

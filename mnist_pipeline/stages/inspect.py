@@ -18,6 +18,7 @@ from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.evaluate.data_gate import DataGate, NewData, NewPart, Readings
 from mnist_pipeline.evaluate.gate import Finding, combine
 from mnist_pipeline.evaluate.inspection_page import (
+    INSPECTION,
     PICTURES_A_FILE,
     NewFile,
     Objection,
@@ -75,7 +76,7 @@ def inspect(run: Run, snapshot: Snapshot) -> Outcome | None:
             words.append(f"{len(files):,} new file{'s' * (len(files) != 1)}, nothing against them")
             return None
         page = render_inspection(run.config.name, _called(manifest), files, finding.reasons)
-        report = run.store.put(run.key("inspection.html"), page.encode())
+        report = run.store.put(run.key(INSPECTION), page.encode())
         status = STATUS[finding.status]
         outcome = Outcome(
             status, finding.reasons, None, {}, report.key, exit_code(run.config, status)

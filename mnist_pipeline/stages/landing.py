@@ -75,12 +75,12 @@ def take_stock(run: Run) -> list[Part | BadFile | Input]:
         run.reporter.note(f"nothing lies in {', '.join(data.landing)}")
     if run.verify or run.forced("ingest"):
         return list(inputs)
-    records = [source.record(run.store, run.contract) for source in inputs]
+    records = [_record_that_holds(run, source) for source in inputs]
     if not any(records):
         return list(inputs)
     with run.timed("ingest", "known files") as words:
         pairs = zip(inputs, records, strict=True)
-        found = [_known(run, source, record) or source for source, record in pairs]
+        found = [(record and _known(run, source, record)) or source for source, record in pairs]
         rows = sum(part.rows for part in found if isinstance(part, Part))
         known = sum(not isinstance(arrival, Input) for arrival in found)
         words += [f"{known:,} of {len(found):,} inputs known: {rows:,} rows", "reused"]
@@ -125,10 +125,14 @@ def _told(run: Run, bad: BadFile) -> BadFile:
     return bad
 
 
-def _known(run: Run, source: Input, record: InputRecord | None) -> Part | BadFile | None:
-    """What is known of an input whose files have not changed; None if it has to be read."""
-    if record is None or not record.still_holds(stamps_of(source.part.paths)):
-        return None
+def _record_that_holds(run: Run, source: Input) -> InputRecord | None:
+    """What is known of an input, if its files are still those that were looked at."""
+    record = source.record(run.store, run.contract)
+    return record if record and record.still_holds(stamps_of(source.part.paths)) else None
+
+
+def _known(run: Run, source: Input, record: InputRecord) -> Part | BadFile | None:
+    """What was made of an input whose files have not changed; None if it has to be read again."""
     if fault := record.unreadable(record.key):
         return BadFile(source.part.name, fault, record.since) if source.landing else None
     name, role = source.part.name, source.part.role
@@ -180,7 +184,7 @@ def each_once(parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
     landed.sort(key=lambda part: (part.data.digest, part.name != part.first_name))
     once: dict[tuple[str, str], Part] = {}
     remarks = [
-        f"file_changed: {part.name} holds something else than it did before"
+        f"file_changed: the file {part.name} holds something else than it did before"
         for part in parts
         if part.changed
     ]
@@ -188,7 +192,7 @@ def each_once(parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
         first = once.setdefault((part.data.digest, part.role), part)
         if first is not part:
             remarks.append(
-                f"duplicate_file: {part.name} has the same rows as {first.name}: counted once"
+                f"duplicate_file: the rows of {part.name} are those of {first.name}: counted once"
             )
     return list(once.values()), remarks
 

@@ -79,11 +79,11 @@ def suspicions(
         asked = part.counts.rejected.get(NO_FAULT, 0)
         if asked > HALF * rows:
             reasons.append(
-                f"exam_overlap: {name}: {asked:,} of {rows:,} rows are questions of the exam"
+                f"exam_overlap: of {name} {asked:,} of {rows:,} rows are questions of the exam"
             )
         if again > HALF * rows:
             reasons.append(
-                f"known_rows: {name}: {again:,} of {rows:,} rows are in the data set already and "
+                f"known_rows: of {name} {again:,} of {rows:,} rows are in the data set already and "
                 "would count double"
             )
     labels = np.concatenate([index.label[part.rows][part.accepted] for part in new])
@@ -102,7 +102,7 @@ def _rejected(new: Sequence[NewRows], limit: float) -> list[str]:
             total[reason] = total.get(reason, 0) + count
         reasons += _beyond(part.counts.name, part.counts.rows, faults, limit)
     rows = sum(part.counts.rows for part in new)
-    return reasons or _beyond(f"all new files ({_names(new)})", rows, total, limit)
+    return reasons or _beyond(f"all new files together ({_names(new)})", rows, total, limit)
 
 
 def _beyond(what: str, rows: int, faults: Mapping[str, int], limit: float) -> list[str]:
@@ -111,7 +111,7 @@ def _beyond(what: str, rows: int, faults: Mapping[str, int], limit: float) -> li
         return []
     counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(faults.items()))
     allowed = f"more than the {limit:.4g} allowed"
-    return [f"rejects: {what}: {bad:,} of {rows:,} rows were rejected ({counts}), {allowed}"]
+    return [f"rejects: of {what} {bad:,} of {rows:,} rows were rejected ({counts}), {allowed}"]
 
 
 def _repeated(index: Index, new: Sequence[NewRows]) -> list[int]:
@@ -148,8 +148,8 @@ def _missing(
         if expected >= EXPECTED and count < min(min_share * len(labels), expected / 10):
             number = f"{count:,}" if count else "none"
             reasons.append(
-                f"class_missing: {_names(new)}: {number} of {len(labels):,} new rows shows "
-                f"{name!r}, and {percent(share)} of what {champion} learned from do"
+                f"class_missing: {number} of {len(labels):,} new rows ({_names(new)}) shows "
+                f"{name!r}, but {percent(share)} of what {champion} learned from do"
             )
     return reasons
 

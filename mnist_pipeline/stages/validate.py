@@ -103,7 +103,9 @@ class Snapshot:
     @property
     def all_remarks(self) -> list[str]:
         """What a person should know of the files beside the verdict, `code: sentence` each."""
-        left_out = [f"bad_file: {bad.name}: {bad.error['headline']}" for bad in self.bad_files]
+        left_out = [
+            f"bad_file: without {bad.name}: {bad.error['headline']}" for bad in self.bad_files
+        ]
         return [*left_out, *self.remarks]
 
 
