@@ -164,7 +164,7 @@ def _print(result: Result) -> None:
     click.secho(f"{version}: {outcome.status}", fg=colour, bold=True)
     for reason in outcome.reasons:
         click.echo(f"  {reason}")
-    if outcome.report.endswith(INSPECTION):
+    if outcome.report.endswith(INSPECTION) and not outcome.reasons[0].startswith("exam_changed"):
         click.echo(f"  to learn from it all the same: {how_to_accept(result.model)}")
     if "accuracy" in metrics:
         click.echo(

@@ -279,5 +279,5 @@ def _damaged(path: Path, error: Exception) -> IntegrityError:
         "a Parquet file in the workspace is damaged",
         file=path.name,
         cause=str(error).partition("\n")[0],
-        remedy="restore it from a backup; parts and results of stages are made anew by a run",
+        remedy="restore it from a backup; `mnist-pipeline train --verify` makes parts anew",
     )
