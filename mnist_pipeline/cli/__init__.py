@@ -19,6 +19,7 @@ from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.explain import explain
 from mnist_pipeline.cli.gc import gc
+from mnist_pipeline.cli.landing import accept, replay
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
 from mnist_pipeline.cli.reproduce import reproduce
@@ -62,7 +63,8 @@ Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad dat
 def cli(context: click.Context) -> None:
     """Train, judge and publish models that read handwritten digits.
 
-    Every run goes through the same stages: ingest, validate, normalize, train, evaluate, publish.
+    Every run goes through the same stages: ingest, validate, inspect, normalize, train, evaluate,
+    publish.
     Published versions are complete or invisible, and only a better model becomes champion.
     """
     context.ensure_object(Console).command = context.invoked_subcommand or ""
@@ -70,6 +72,8 @@ def cli(context: click.Context) -> None:
 
 for command in (train, validate, score, explain, models, reproduce, gc, data, plugins):
     cli.add_command(command)
+for command in (replay, accept):
+    data.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

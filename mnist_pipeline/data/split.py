@@ -55,14 +55,25 @@ def group(digests: Digests) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     Returns:
         ids (N,), the order (N,) that sorts rows by id, and the number of groups.
     """
-    words = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2)
-    order = np.lexsort((words[:, 1], words[:, 0]))
-    ordered = words[order]
-    new = np.ones(len(words), np.bool_)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    ids = np.empty(len(words), np.int64)
+    first, second = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2).T.copy()
+    # One half is enough to sort by, at a fifth of the cost, unless it is equal where the other is
+    # not: among a million images that happens once in 30 million times.
+    order = np.argsort(first)
+    alike, same = _like_the_one_before(first[order]), _like_the_one_before(second[order])
+    if (alike & ~same).any():
+        order = np.lexsort((second, first))
+        alike, same = _like_the_one_before(first[order]), _like_the_one_before(second[order])
+    new = ~(alike & same)
+    ids = np.empty(len(first), np.int64)
     ids[order] = np.cumsum(new) - 1
     return ids, order, int(new.sum())
+
+
+def _like_the_one_before(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of (N,) values equal the one before them: (N,) bool."""
+    like = np.zeros(len(values), np.bool_)
+    like[1:] = values[1:] == values[:-1]
+    return like
 
 
 def conflicting(digests: Digests, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

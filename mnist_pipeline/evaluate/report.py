@@ -27,15 +27,16 @@ def render(data: ReportData) -> str:
         data_section(data),
         _origin(data),
     )
-    return string.Template(_resource("report.html")).substitute(
+    return string.Template(resource("report.html")).substitute(
         title=text(f"{name_of(data)}: {verdict(data.status)[1].lower()}"),
-        css=_resource("report.css"),
+        css=resource("report.css"),
         body=join((head(data), el("main", *sections))),
     )
 
 
 @functools.cache
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A file that lies beside this one: the frame of every page, and its style."""
     return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
 
 

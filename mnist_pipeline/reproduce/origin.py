@@ -11,7 +11,7 @@ from mnist_pipeline import plugins
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.refs import Ref
-from mnist_pipeline.stages.ingest import Input, inputs_of, parse_spec
+from mnist_pipeline.stages.inputs import Input, inputs_of, landing_inputs, parse_spec
 from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import Store
 
@@ -69,7 +69,7 @@ class Origin:
 
 def origin_of(manifest: Manifest, contract: ImageContract, part: PartOfVersion) -> Origin:
     """Looks for the source of a part; nothing is fetched."""
-    specs: list[str] = manifest.config["data"]["sources"]
+    specs: list[str] = [*manifest.config["data"]["sources"], *_landing(manifest)]
     state: State = "gone"
     for spec in specs:
         try:
@@ -108,8 +108,14 @@ def inputs_by_key(
         lent.mkdir(parents=True, exist_ok=True)
         for file in downloads.iterdir():
             (lent / file.name).symlink_to(file)
-    inputs: Iterable[Input] = inputs_of(manifest.config["data"]["sources"], store)
+    named = inputs_of(manifest.config["data"]["sources"], store)
+    inputs: Iterable[Input] = [*named, *landing_inputs(_landing(manifest), store)]
     return {source.key(contract): source for source in inputs}
+
+
+def _landing(manifest: Manifest) -> list[str]:
+    specs: list[str] = manifest.config["data"].get("landing", [])
+    return specs
 
 
 def _fetches(source: str) -> bool:

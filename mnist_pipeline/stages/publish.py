@@ -21,6 +21,7 @@ from mnist_pipeline.stages.version_report import render_report
 from mnist_pipeline.store.bundles import BUNDLE_FILES
 from mnist_pipeline.store.manifest import Manifest, environment
 from mnist_pipeline.store.memo import StageResult
+from mnist_pipeline.store.overrides import overrides
 from mnist_pipeline.store.registry import Registry, now
 
 GATE_FAILED = 4
@@ -34,7 +35,7 @@ class Outcome:
     Attributes:
         status: `promoted`, `held`, `blocked` or `unchanged`.
         reasons: `code: sentence` each, the deciding ones first.
-        version: the version it became, or None (`--no-exam`).
+        version: the version it became, or None (`--no-exam`, or held before training).
         metrics: accuracy, log_loss, ece, n.
         report: the key of the report.
         exit_code: 0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`).
@@ -72,7 +73,8 @@ def run_key_of(
     code: str,
 ) -> str:
     """The same from its ingredients, today's or those that a manifest has written down."""
-    data = {key: value for key, value in config["data"].items() if key != "sources"}
+    places = ("sources", "landing", "max_bad_files")
+    data = {key: value for key, value in config["data"].items() if key not in places}
     gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
     return digest_of(
         {
@@ -96,16 +98,52 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     value = last.value
     if any(reason.startswith("champion_unusable") for reason in value["reasons"]):
         return None  # somebody may have mended it
-    manifest = Registry(run.store).manifest(run.config.name, value["version"])
+    reading = None
+    if value["version"] is not None:
+        manifest = Registry(run.store).manifest(run.config.name, value["version"])
+        reading = transfer(run, manifest.files)
+    elif value["held_by"] != _judges(run):
+        return None  # another champion may see it differently, and somebody may have let it through
     return Outcome(
         "unchanged",
         (f"unchanged: same data, configuration and code as run {value['run']}", *value["reasons"]),
         value["version"],
         value["metrics"],
         value["report"],
-        _exit_code(run.config, value["status"]),
-        transfer(run, manifest.files),
+        exit_code(run.config, value["status"]),
+        reading,
     )
+
+
+def record_hold(
+    run: Run, snapshot: Snapshot, outcome: Outcome, new_parts: list[dict[str, str]]
+) -> None:
+    """Puts a run held before training on record, so that the next one with its data repeats it.
+
+    Args:
+        run: the run.
+        snapshot: its data.
+        outcome: how it ended.
+        new_parts: the name and digest of each part that was new.
+    """
+    record = {
+        "run": run.id,
+        "run_key": run_key(run.config, snapshot),
+        "finished": now(),
+        "dataset": snapshot.summary(),
+        "seconds": dict(run.seconds),
+        **dataclasses.asdict(outcome),
+        "held_by": _judges(run),
+        "new_parts": new_parts,
+    }
+    Registry(run.store).record_run(run.config.name, record)
+
+
+def _judges(run: Run) -> list[int]:
+    """Who held it: the champion, by its number in the series, and the last override there was."""
+    champion = Registry(run.store).champion(run.config.name)
+    override = overrides(run.store, run.config.name).latest()
+    return [entry.sequence if entry else 0 for entry in (champion, override)]
 
 
 def publish(
@@ -152,7 +190,7 @@ def publish(
             manifest.version,
             metrics,
             manifest.files["report.html"].key,
-            _exit_code(run.config, status),
+            exit_code(run.config, status),
             reading,
         )
         record = {
@@ -168,7 +206,8 @@ def publish(
         return outcome
 
 
-def _exit_code(config: Config, status: str) -> int:
+def exit_code(config: Config, status: str) -> int:
+    """0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`)."""
     failed = status == "blocked" or (status == "held" and config.gate.fail_on_hold)
     return GATE_FAILED if failed else 0
 

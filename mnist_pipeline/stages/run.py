@@ -21,7 +21,7 @@ from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.survey import AT_WORK
 
-Stage = Literal["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+Stage = Literal["ingest", "validate", "inspect", "normalize", "train", "evaluate", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 Made = tuple[Mapping[str, Ref], Mapping[str, Any], str]
@@ -37,6 +37,7 @@ class Run:
         config: the resolved configuration.
         id: unique, sorts by time.
         force: the first stage that is done again whatever is remembered, or None.
+        verify: whether the bytes of all files are looked at, however unchanged they seem.
         reporter: who is told.
         seconds: wall-clock seconds by stage, as they finish.
     """
@@ -45,6 +46,7 @@ class Run:
     config: Config
     id: str = dataclasses.field(default_factory=lambda: new_run_id())
     force: Stage | None = None
+    verify: bool = False
     reporter: Reporter = dataclasses.field(default_factory=Silent)
     contract: ImageContract = dataclasses.field(default_factory=ImageContract)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)

@@ -52,7 +52,10 @@ def roots_of(store: Store) -> Roots:
     visible = {info.key for info in store.list("models") if info.key.endswith("/manifest.json")}
     for name in registry.names():
         for series in (registry.champions(name), registry.runs(name)):
-            versions |= {(name, entry.value["version"]) for entry in series.history()}
+            for entry in series.history():
+                if entry.value["version"] is not None:  # a run held before training made none
+                    versions.add((name, entry.value["version"]))
+                verdicts += entry.value.get("reasons", ())
         if exam := exam_of(store, name):
             exams |= {exam.digest, *(former["digest"] for former in exam.former)}
         for number in registry.numbers(name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mnist_pipeline.refs import Ref, code_digest, digest_of, readable_json
@@ -78,7 +78,14 @@ def recall(store: Store, key: str) -> StageResult | None:
     return StageResult(key, outputs, facts, seconds, reused=True)
 
 
-def hold_on_to(store: Store, key: str, data: bytes, refs: Iterable[Ref]) -> bool:
+def hold_on_to(
+    store: Store,
+    key: str,
+    data: bytes,
+    refs: Iterable[Ref],
+    *,
+    unless: Callable[[], bool] = lambda: False,
+) -> bool:
     """Whether a record and all it names can be used; if so, `gc` leaves them alone from now on.
 
     Reading makes nothing younger, so the record is written anew, and only then are its objects
@@ -90,6 +97,7 @@ def hold_on_to(store: Store, key: str, data: bytes, refs: Iterable[Ref]) -> bool
         key: the record's.
         data: its bytes, unchanged.
         refs: what it names.
+        unless: says that they are as they were when somebody verified them: then they are not read.
     """
     store.put(key, data)
-    return all(store.verifies(ref) for ref in refs) and store.exists(key)
+    return (unless() or all(store.verifies(ref) for ref in refs)) and store.exists(key)

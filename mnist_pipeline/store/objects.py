@@ -33,7 +33,17 @@ from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
 
-FOLDERS = ("parts", "datasets", "exams", "quarantine", "stages", "runs", "models", SCRATCH)
+FOLDERS = (
+    "parts",
+    "datasets",
+    "exams",
+    "inputs",
+    "quarantine",
+    "stages",
+    "runs",
+    "models",
+    SCRATCH,
+)
 """What a workspace consists of."""
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")

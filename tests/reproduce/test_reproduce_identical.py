@@ -126,9 +126,9 @@ def test_a_name_that_is_judged_on_another_exam_by_now(
     assert offered
     set_exam(store, "digits", offered, "these are real")
     train(f"idx:{idx_folder}")
-    for version in (1, 2, 3):
+    for version in (1, 2):
         assert statuses(again(workspace, f"digits@{version}")) == IDENTICAL
-    assert len({manifest_of(workspace, version).exam for version in (1, 2, 3)}) == 2
+    assert manifest_of(workspace, 1).exam != manifest_of(workspace, 2).exam
 
 
 def test_after_gc(train, idx_folder: Path, workspace: Path) -> None:
