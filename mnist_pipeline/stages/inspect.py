@@ -38,6 +38,8 @@ from mnist_pipeline.store.objects import ObjectMissingError
 from mnist_pipeline.store.overrides import accepted_parts, overrides
 from mnist_pipeline.store.registry import Registry
 
+NAMES_SHOWN = 5
+
 
 def inspect(run: Run, snapshot: Snapshot) -> Outcome | None:
     """Asks the champion about the parts that are new to it.
@@ -104,10 +106,12 @@ def _dataset_of(run: Run, manifest: Manifest) -> dict[str, Any]:
 
 
 def _tell_what_is_gone(run: Run, snapshot: Snapshot, record: dict[str, Any]) -> None:
+    """Says which files the champion has learned from are not among the inputs any more."""
     here = {part.digest for part in snapshot.parts}
     gone = [part["name"] for part in record.get("parts", ()) if part["digest"] not in here]
     if gone:
-        run.reporter.note(f"the champion has learned from files that are gone: {', '.join(gone)}")
+        names = ", ".join(gone[:NAMES_SHOWN]) + ", …" * (len(gone) > NAMES_SHOWN)
+        run.reporter.note(f"not among the inputs any more, but known to the champion: {names}")
 
 
 def _judge(

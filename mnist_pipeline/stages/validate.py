@@ -163,8 +163,7 @@ def _check_snapshot(
         DataError: too many rows were rejected, or a class is missing.
         ConfigError: there is nothing to judge a model on.
     """
-    # Where files land and a champion stands, the budget is that of what is new: see inspect.
-    if not run.config.data.landing or Registry(run.store).champion(run.config.name) is None:
+    if not _inspected(run):
         rows = sum(part.rows for part in parts)
         limit = run.config.data.max_reject_fraction
         check_budget("the data set", rows, tally.faults, limit, tally.fault_places)
@@ -176,6 +175,17 @@ def _check_snapshot(
             rows=len(index),
             remedy="raise data.validation_fraction, give more rows, or leave out --no-exam",
         )
+
+
+def _inspected(run: Run) -> bool:
+    """Whether the budget is that of the new rows alone, which `inspect` looks at.
+
+    What lands may be at odds with rows that were known before; the night is held then, and does
+    not fail.
+    """
+    data = run.config.data
+    judged = bool(data.landing) and data.use_exam
+    return judged and Registry(run.store).champion(run.config.name) is not None
 
 
 def _read_index(run: Run, parts: Sequence[Part]) -> tuple[Index, NDArray[np.bool_]]:
