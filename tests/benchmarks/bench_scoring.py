@@ -299,7 +299,8 @@ def _ray(folder: Path, given: Path, workers: int) -> None:
     model = _onnx_model(folder)
     output = folder / "ray"
     shutil.rmtree(output, ignore_errors=True)
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    # Twice, or the readers hold every core that the models wait for, or the other way round.
+    ray.init(num_cpus=2 * workers, include_dashboard=False, log_to_driver=False)
 
     class Reader:
         def __init__(self) -> None:
