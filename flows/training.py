@@ -7,9 +7,13 @@ its types would not be found on the other side.
 """
 
 import sys
+from typing import Any, cast
 
 from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
+from flows.alarms import server_tells
 from flows.artifacts import show_data, show_inputs, show_pictures, show_verdict
 from flows.running import RunLog, running_here
 from flows.tasks import (
@@ -22,6 +26,7 @@ from flows.tasks import (
     train_task,
     validate_task,
 )
+from mnist_pipeline.concluding import TOLD, concluding
 from mnist_pipeline.config import Config
 from mnist_pipeline.pipeline import Result, result_of
 from mnist_pipeline.reporting import Reporter, listener
@@ -43,7 +48,7 @@ def training_flow(
     workspace: str = "workspace",
     force: Stage | None = None,
     verify: bool = False,
-) -> Result:
+) -> Result | State[Result]:
     """Train a model, judge it, publish it.
 
     Args:
@@ -59,7 +64,7 @@ def training_flow(
     run = Run(
         Store.open(workspace), resolved(config), force=force, verify=verify, reporter=reporter
     )
-    with run.at_work():
+    with run.at_work(), concluding(run, server_tells) as conclude:
         arrivals = [
             ingest_task(run, arrival) if isinstance(arrival, Input) else arrival
             for arrival in find_inputs_task(run)
@@ -76,7 +81,11 @@ def training_flow(
             outcome = publish_task(run, snapshot, normalized, trained, evaluated)
         result = result_of(run, snapshot, outcome)
         show_verdict(run, result, evaluated)
-        return result
+        conclude(result)
+    if result.outcome.status in TOLD:  # the state's name can be seen, and automations listen to it
+        words = "; ".join(result.outcome.reasons)
+        return Completed(name=result.outcome.status.capitalize(), message=words, data=result)
+    return result
 
 
 def run_training_flow(
@@ -88,8 +97,8 @@ def run_training_flow(
         PipelineError: the run cannot go on, or the server cannot be reached.
     """
     with running_here(reporter):
-        result: Result = training_flow(config, workspace, force, verify)
-        return result
+        result: Any = training_flow(config, workspace, force, verify)
+    return cast(Result, result)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from mnist_pipeline.concluding import concluding
 from mnist_pipeline.reporting import listening
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.inputs import Input
@@ -80,8 +81,8 @@ def run_pipeline(run: Run) -> Result:
         PipelineError: the run cannot go on; nothing published was touched.
     """
     run.config = resolved(run.config)
-    with listening(run.reporter), run.at_work():
-        return _run_stages(run)
+    with listening(run.reporter), run.at_work(), concluding(run) as conclude:
+        return conclude(_run_stages(run))
 
 
 def _run_stages(run: Run) -> Result:

@@ -6,7 +6,6 @@ it runs.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ import click
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
+from mnist_pipeline.cli.deploy import deploy
 from mnist_pipeline.cli.explain import explain
 from mnist_pipeline.cli.gc import gc
 from mnist_pipeline.cli.landing import accept, replay
@@ -24,9 +24,10 @@ from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
 from mnist_pipeline.cli.reproduce import reproduce
 from mnist_pipeline.cli.score import score
+from mnist_pipeline.cli.status import status
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
-from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
+from mnist_pipeline.errors import ConfigError, PipelineError, explained
 
 INTERRUPTED = 130
 BUG = 1
@@ -70,7 +71,8 @@ def cli(context: click.Context) -> None:
     context.ensure_object(Console).command = context.invoked_subcommand or ""
 
 
-for command in (train, validate, score, explain, models, reproduce, gc, data, plugins):
+COMMANDS = (train, validate, score, explain, models, status, reproduce, gc, deploy, data, plugins)
+for command in COMMANDS:
     cli.add_command(command)
 for command in (replay, accept):
     data.add_command(command)
@@ -105,24 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:
         # click's way of saying that nobody reads our output any more (`… | head`).
         return 0
-    except MemoryError:
-        console.error(
-            OutsideError(
-                "there is not enough memory for this", remedy="a smaller model or batch needs less"
-            )
-        )
-        return OutsideError.exit_code
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            console.bug(error)
-            return BUG
-        console.error(
-            OutsideError("there is no space left to write to", remedy="free some disk space")
-        )
-        return OutsideError.exit_code
     except Exception as error:
-        console.bug(error)
-        return BUG
+        known = explained(error)
+        if known.exit_code == BUG:
+            console.bug(error)
+        else:
+            console.error(known)
+        return known.exit_code
 
 
 def entry_point() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import string
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,10 +16,9 @@ from mnist_pipeline.evaluate.markup import (
     picture,
     section,
     table,
-    text,
 )
 from mnist_pipeline.evaluate.metrics import percent
-from mnist_pipeline.evaluate.report import resource
+from mnist_pipeline.evaluate.page import page
 from mnist_pipeline.evaluate.verdict_section import reason_list
 
 INSPECTION = "inspection.html"
@@ -81,9 +79,7 @@ def render_inspection(
         class_="verdict held",
     )
     body = join((head, el("main", _files(files), *map(_objections, files))))
-    return string.Template(resource("report.html")).substitute(
-        title=text(f"{model}: held before training"), css=resource("report.css"), body=body
-    )
+    return page(f"{model}: held before training", body)
 
 
 def _files(files: Sequence[NewFile]) -> Html:

@@ -155,13 +155,16 @@ class Registry:
             )
         return self.manifest(name, champion.value["version"])
 
-    def versions(self, name: str) -> list[VersionInfo]:
-        """Every visible version of a name, oldest first."""
+    def versions(self, name: str, newest: int | None = None) -> list[VersionInfo]:
+        """Every visible version of a name, oldest first; or the newest ones and the champion."""
         history = self.champions(name).history()
         promoted = {entry.value["version"] for entry in history}
         current = history[-1].value["version"] if history else None
         rows = []
-        for number in self.numbers(name):
+        claimed = self.numbers(name)
+        for number in claimed:
+            if newest is not None and number not in (current, *claimed[-newest:]):
+                continue
             if not self.store.exists(f"{self.prefix(name, number)}/manifest.json"):
                 continue
             channels = (CHAMPION,) if number == current else ()
