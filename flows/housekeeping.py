@@ -10,7 +10,9 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from mnist_pipeline.store.housekeeping import sweep
 from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.survey import Policy
 
 
 @flow(
@@ -36,9 +38,6 @@ def housekeeping_flow(
     Raises:
         PipelineError: there is no workspace, or it is damaged; nothing was removed then.
     """
-    from mnist_pipeline.store.housekeeping import sweep  # type: ignore[import-not-found,unused-ignore]
-    from mnist_pipeline.store.survey import Policy  # type: ignore[import-not-found,unused-ignore]
-
     store = Store.open(workspace, writable=False)  # one that is not there is not made
     if not dry_run:
         store = Store.open(workspace)
