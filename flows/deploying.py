@@ -24,7 +24,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import WorkerFilter, WorkerFilterStatus
 from prefect.deployments.steps.core import StepExecutionError, run_steps
 from prefect.exceptions import ObjectNotFound, PrefectException
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from flows.alarms import TELLS, set_alarms
 from flows.parameters import FOLDER, WORKSPACE
@@ -33,11 +33,14 @@ from flows.schedule import Planned, planned
 from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError, shortened
 from mnist_pipeline.tell import WEBHOOK
 
-FILE = Path(__file__).parents[1] / "deployments" / "prefect.yaml"
+FILE = Path("deployments", "prefect.yaml")
+LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 START = (
     "start it with `prefect server start --background`, and say where it is with `prefect config "
     "set PREFECT_API_URL=http://127.0.0.1:4200/api`"
 )
+_PID_FILE = "server.pid"
+SECONDS_TO_START = 60
 SECONDS_TO_PLAN = 30
 """A server looks for new deployments every five seconds."""
 
@@ -60,9 +63,7 @@ def deploy(
         OutsideError: there is no server, or it refuses.
         ConfigError: a file cannot be read, or is wrong.
     """
-    if PREFECT_API_URL.value() is None:
-        raise OutsideError("there is no Prefect server to deploy to", remedy=START)
-    check_server(START)
+    _await_server()
     document = _document(file, every)
     names = {FOLDER: str(folder), **({WORKSPACE: workspace} if workspace else {})}
     with _environment(names):
@@ -75,6 +76,33 @@ def deploy(
                 return _told(client, document, outputs, alarms, notes)
         except (httpx.HTTPError, PrefectException) as error:
             raise _refused(str(error)) from error
+
+
+def _await_server() -> None:
+    """Reaches the server; one that has just been started in the background is waited for.
+
+    Raises:
+        OutsideError: there is none.
+    """
+    if PREFECT_API_URL.value() is None:
+        raise OutsideError("there is no Prefect server to deploy to", remedy=START)
+    end = time.monotonic() + SECONDS_TO_START
+    while True:
+        try:
+            return check_server(START)
+        except OutsideError:
+            if not _is_starting() or time.monotonic() > end:
+                raise
+            time.sleep(0.5)
+
+
+def _is_starting() -> bool:
+    """Whether `prefect server start --background` has left a process."""
+    try:
+        pid = int((PREFECT_HOME.value() / _PID_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return Path(f"/proc/{pid}").exists()
 
 
 def _document(file: Path, every: float | None) -> dict[str, Any]:
@@ -205,6 +233,11 @@ def _told(
         missing.append(f"nothing to score yet ({reason}): deploy again when there is")
     if TELLS not in alarms:
         missing.append(f"nobody would be told of a failure: set {WEBHOOK}, for the worker too")
+    if not _keeps_leases(client):
+        missing.append(
+            "the server forgets who holds a slot when it is restarted, and stops long nights: "
+            f"prefect config set PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE={LEASES}, restart it"
+        )
     return {
         "server": PREFECT_API_URL.value(),
         **outputs.get("place", {}),
@@ -213,6 +246,22 @@ def _told(
         "automations": list(alarms),
         "missing": missing,
     }
+
+
+def _keeps_leases(client: SyncPrefectClient) -> bool:
+    """Whether the server writes down who holds a slot; yes where it does not tell."""
+    try:
+        answer = client.request("GET", "/admin/settings")
+    except httpx.HTTPStatusError:
+        return True
+    storage = answer.json().get("server", {}).get("concurrency", {}).get("lease_storage", "")
+    return not str(storage).endswith(".memory")
+
+
+def default_file() -> Path:
+    """`deployments/prefect.yaml` of the folder one is in, else of the project."""
+    here = Path.cwd() / FILE
+    return here if here.exists() else Path(__file__).parents[1] / FILE
 
 
 def _plans(client: SyncPrefectClient) -> list[Planned]:

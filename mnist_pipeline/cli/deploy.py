@@ -20,8 +20,9 @@ One run of each at a time: what is due while the one before still works is cance
 
 \b
 From nothing:
+  prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api \\
+    PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=prefect.server.concurrency.lease_storage.filesystem
   prefect server start --background
-  prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api
   mnist-pipeline deploy
   prefect worker start --pool mnist-pipeline
 
@@ -34,7 +35,7 @@ replaced. deployments/README.md has PostgreSQL, systemd and containers.
 @click.option(
     "--file",
     type=click.Path(path_type=Path),
-    help="Another prefect.yaml; the TOML files it names lie beside it.",
+    help="Another prefect.yaml than deployments/prefect.yaml; what it names lies beside it.",
 )
 @click.option(
     "--every",
@@ -50,11 +51,14 @@ def deploy(console: Console, file: Path | None, every: float | None) -> None:
     Relative paths in the configuration, the workspace's too, mean the folder you are in now.
     """
     quieten_prefect()
-    from flows.deploying import FILE
+    from flows.deploying import default_file
     from flows.deploying import deploy as register
 
     told = register(
-        (file or FILE).absolute(), workspace=console.workspace, folder=Path.cwd(), every=every
+        (file or default_file()).absolute(),
+        workspace=console.workspace,
+        folder=Path.cwd(),
+        every=every,
     )
     console.result(told, lambda: _print(console, told))
 

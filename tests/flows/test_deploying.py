@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from real import ROOT, Prefect
+from real import ROOT, Prefect, wait_for
 
 from mnist_pipeline.cli import main
 
@@ -168,3 +171,44 @@ def test_schedules_keep_clear_of_the_hours_in_which_clocks_change() -> None:
             assert schedule["timezone"]
             assert 4 <= int(hour) <= 22
             assert minute.isdecimal()
+
+
+def test_the_five_commands_of_the_readme(tmp_path: Path) -> None:
+    """All but the first, which installs; on another port, in a home of their own."""
+    text = (ROOT / "deployments" / "README.md").read_text()
+    install, configure, serve, register, work = (
+        text.partition("```sh\n")[2].partition("```")[0].strip().splitlines()
+    )
+    assert "pip install" in install
+    prefect = Prefect(tmp_path / "home")
+    for name in ("PREFECT_API_URL", "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"):
+        del prefect.environment[name]
+    folder = tmp_path / "project"
+    shutil.copytree(ROOT / "deployments", folder / "deployments")
+
+    def shell(line: str) -> str:
+        line = line.replace("127.0.0.1:4200", f"127.0.0.1:{prefect.port}")
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = prefect.environment | {"PATH": programs}
+        done = subprocess.run(
+            ["bash", "-euc", line], env=environment, cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        shell(configure)
+        shell(f"{serve} --port {prefect.port}")
+        told = json.loads(shell(f"{register} --json"))
+        assert told["workspace"] == str(folder / "workspace")
+        assert not any("slot" in line for line in told["missing"])
+        nightly = next(p for p in told["deployments"] if p["deployment"] == "training/nightly")
+        assert nightly["next"]
+        assert work == "prefect worker start --pool mnist-pipeline"
+        prefect.start_worker(folder)
+        workers = "work_pools/mnist-pipeline/workers/filter"
+        (worker,) = wait_for(lambda: prefect.post(workers))
+        assert worker["status"] == "ONLINE"
+    finally:
+        prefect.stop()
+        shell("prefect server stop")
