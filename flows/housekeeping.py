@@ -10,7 +10,9 @@ from typing import Any
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from mnist_pipeline.store.housekeeping import sweep
 from mnist_pipeline.store.objects import Store, WorkspaceMissingError
+from mnist_pipeline.store.survey import Policy
 
 
 @flow(
@@ -39,9 +41,6 @@ def housekeeping_flow(
     Raises:
         PipelineError: the workspace is damaged; nothing was removed then.
     """
-    from mnist_pipeline.store.housekeeping import sweep  # type: ignore[import-not-found,unused-ignore]
-    from mnist_pipeline.store.survey import Policy  # type: ignore[import-not-found,unused-ignore]
-
     log = get_run_logger()
     try:
         store = Store.open(workspace, writable=False)

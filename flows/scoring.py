@@ -95,7 +95,7 @@ def scoring_flow(
     with telling(output, reporter, server_tells) as conclude:
         store = Store.open(workspace, writable=False)
         manifest, _ = find_model(store, model)
-        files = find_files_task(inputs, output)
+        files = find_files_task(inputs, store.place)
         job = make_job_task(store, manifest, output, options, slice_rows=slice_rows)
         reporter.begin("score", f"{len(files):,} files")
 
@@ -108,7 +108,9 @@ def scoring_flow(
         answered = [plan for plan in plans if plan.input.relative not in failures]
 
         sliced = [plan for plan in answered if len(plan.cuts) > 1 and not plan.done]
-        assemble_task.map(unmapped(job), sliced).result()
+        assembled = assemble_task.map(unmapped(job), sliced).result()
+        failures |= {failure.file: failure for failure in assembled if failure}
+        answered = [plan for plan in answered if plan.input.relative not in failures]
         summary: Summary = conclude_task(job, answered, list(failures.values()), started)
         show_scoring(summary)
         reporter.end("score", summary.words, summary.seconds, reused=not parts)

@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from crash_zygote import forked
@@ -29,17 +30,17 @@ from mnist_pipeline.store.objects import Store
 SLICE_ROWS = 60
 
 
-def score(workspace: str, folder: str, output: Path) -> str:
+def score(workspace: str, folder: str, output: Path | str, **options: Any) -> str:
     store = Store.open(workspace, writable=False)
     manifest, _ = find_model(store, None)
-    options = ScoreOptions(on_bad_row="quarantine")
-    job = make_job(store, manifest, str(output), options, slice_rows=SLICE_ROWS)
-    inputs = find_inputs([folder], str(output))
+    asked = ScoreOptions(on_bad_row="quarantine", **options)
+    job = make_job(store, manifest, str(output), asked, slice_rows=SLICE_ROWS)
+    inputs = find_inputs([folder])
     summary = score_files(job, inputs, Silent(), workers=2)
     return f"{summary.tally.rows} rows, {len(summary.failures)} failed"
 
 
-def score_until(call: int, workspace: str, folder: str, output: Path) -> str:
+def score_until(call: int, workspace: str, folder: str, output: Path | str) -> str:
     """A scoring that kills itself right after its `call`-th store call."""
     calls = 0
 

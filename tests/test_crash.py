@@ -22,3 +22,12 @@ def test_killed_after_every_store_call(idx_folder: Path) -> None:
         answer = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert answer["wrong"] == []
     assert answer["kills"] > 100  # two runs, dozens of calls each
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(600)
+def test_nights_killed_at_random_instants() -> None:
+    bench = Path(__file__).parent / "benchmarks" / "bench_night_kills.py"
+    done = subprocess.run([sys.executable, bench, "--kills", "5"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 faults" in done.stdout

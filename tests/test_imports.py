@@ -23,7 +23,7 @@ LAYERS = (
     ("config", "configfile"),
     ("store",),
     ("stages",),
-    ("pipeline", "score", "convert", "overview", "concluding"),
+    ("pipeline", "score", "convert", "reproduce", "overview", "concluding"),
     ("cli",),
 )
 HEAVY = {"numpy", "pyarrow", "pandera", "polars", "pandas", "matplotlib", "prefect", "pydantic"}

@@ -25,7 +25,9 @@ def test_ctrl_c(stage: str, idx_folder: Path, workspace: Path, capsys, interrupt
     with interrupt_at(stage):
         assert main(train_words(idx_folder, workspace)) == 130
     output = capsys.readouterr()
-    assert json.loads(output.out)["error"]["code"] == 130
+    error = json.loads(output.out)["error"]
+    assert error["code"] == 130
+    assert "first unfinished stage" in error["remedy"]
     assert "Traceback" not in output.err
     assert Registry(Store.open(workspace)).names() in ([], ["digits"])
     assert not list(workspace.rglob("manifest.json"))

@@ -18,8 +18,11 @@ from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.deploy import deploy
 from mnist_pipeline.cli.explain import explain
+from mnist_pipeline.cli.gc import gc
+from mnist_pipeline.cli.landing import accept, replay
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.reproduce import reproduce
 from mnist_pipeline.cli.score import score
 from mnist_pipeline.cli.status import status
 from mnist_pipeline.cli.train import train
@@ -28,6 +31,12 @@ from mnist_pipeline.errors import ConfigError, PipelineError, explained
 
 INTERRUPTED = 130
 BUG = 1
+
+GOES_ON = {
+    "train": ": it goes on at its first unfinished stage; what was published is complete",
+    "score": ": what was answered is not answered again",
+}
+"""What a command that was interrupted does the next time."""
 
 EPILOG = """\b
 Start here:
@@ -51,16 +60,22 @@ Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad dat
 )
 @click.version_option(__version__, prog_name="mnist-pipeline")
 @global_options
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train, judge and publish models that read handwritten digits.
 
-    Every run goes through the same stages: ingest, validate, normalize, train, evaluate, publish.
+    Every run goes through the same stages: ingest, validate, inspect, normalize, train, evaluate,
+    publish.
     Published versions are complete or invisible, and only a better model becomes champion.
     """
+    context.ensure_object(Console).command = context.invoked_subcommand or ""
 
 
-for command in (train, validate, score, explain, models, status, deploy, data, plugins):
+COMMANDS = (train, validate, score, explain, models, status, reproduce, gc, deploy, data, plugins)
+for command in COMMANDS:
     cli.add_command(command)
+for command in (replay, accept):
+    data.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         console.error(
             PipelineError(
-                "interrupted; nothing is half-written, what was published is complete",
-                remedy="run it again; a training goes on at its first unfinished stage",
+                "interrupted; nothing is half-written",
+                remedy="run it again" + GOES_ON.get(console.command, ""),
             ),
             code=INTERRUPTED,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
@@ -32,12 +33,14 @@ class Console:
         as_json: one JSON object on stdout.
         quiet: no progress.
         workspace: the workspace in use: a folder or a URL.
+        command: which command runs, for what is said of it from outside.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self.workspace = DEFAULT_WORKSPACE
+        self.command = ""
 
     def store(self, *, writable: bool = True) -> Store:
         """The workspace, opened; a reader makes none and needs no right to write."""
@@ -157,6 +160,15 @@ class TerminalReporter:
             width = shutil.get_terminal_size().columns
             sys.stderr.write("\r\x1b[2K" + text[: width - 1])
             sys.stderr.flush()
+
+
+def heed_ctrl_c() -> None:
+    """Lets Ctrl-C end waiting too; to be called after the imports of a command.
+
+    polars, when it is imported, puts a handler of its own before Python's, and with it has the
+    system take up waiting again: a thread that waits for others would hear of it at the end.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
 
 
 def quieten_prefect() -> None:

@@ -14,33 +14,32 @@ from mnist_pipeline.cli.console import Console, global_options
     epilog="""\b
 Examples:
   mnist-pipeline explain answers/images.parquet
-  mnist-pipeline explain answers/images.parquet --json
+  mnist-pipeline explain s3://bucket/answers/images.parquet --json
 """
 )
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE|URL")
 @global_options
 @click.pass_obj
-def explain(console: Console, file: Path) -> int:
+def explain(console: Console, file: str) -> int:
     """Say what a file of answers was made of: input, model, its training data, its verdict."""
     from mnist_pipeline.contract.records import unreadable
     from mnist_pipeline.errors import DataError, PipelineError
-    from mnist_pipeline.score.outputs import record_of
+    from mnist_pipeline.score.outputs import record_at
     from mnist_pipeline.score.slices import model_digest
     from mnist_pipeline.store.registry import Registry
 
     try:
-        file.stat()
+        record = record_at(file)
     except OSError as error:
-        raise unreadable(file, error) from None
-    record = record_of(file)
+        raise unreadable(Path(file), error) from None
     if record is None:
         raise DataError(
-            f"{file.name} is no file of answers, or is damaged",
-            file=str(file),
+            f"{Path(file).name} is no file of answers, or is damaged",
+            file=file,
             remedy="name a Parquet file that `mnist-pipeline score` wrote",
         )
     data: dict[str, Any] = {
-        "file": str(file),
+        "file": file,
         "input": dict(record.input),
         "model": dict(record.model),
         "options": dict(record.options),

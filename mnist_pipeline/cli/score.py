@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mnist_pipeline.cli.console import Console, TerminalReporter, global_options, quieten_prefect
+from mnist_pipeline.cli.console import (
+    Console,
+    TerminalReporter,
+    global_options,
+    heed_ctrl_c,
+    quieten_prefect,
+)
 from mnist_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -103,8 +109,9 @@ def score(
         from mnist_pipeline.score.engine import score_files
         from mnist_pipeline.score.telling import telling
 
+        heed_ctrl_c()
         with telling(output, reporter) as conclude:
-            files = find_inputs(inputs, output)
+            files = find_inputs(inputs, store.place)
             job = make_job(store, manifest, output, asked)
             summary = conclude(score_files(job, files, reporter, workers=workers))
     else:
@@ -112,6 +119,7 @@ def score(
         from flows.scoring import run_scoring_flow
         from mnist_pipeline.score.shares import SHARE_ROWS
 
+        heed_ctrl_c()
         reporter.begin("prefect", "starting")
         summary = run_scoring_flow(
             inputs,

@@ -34,6 +34,17 @@ class ImageContract:
         """The sha256 of everything above: goes into every file and every bundle."""
         return digest_of(self.to_json())
 
+    def differences(self, found: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """The fields of `found` that are otherwise here: (what it has, what is expected).
+
+        Args:
+            found: `height`, `width`, `pixels`, `dtype`, and `first` and `last` where every pixel
+                is a column, as far as they are known.
+        """
+        own = {"height": self.height, "width": self.width, "pixels": self.pixels, "dtype": "uint8"}
+        own |= {"first": "pixel0", "last": f"pixel{self.pixels - 1}"}
+        return {name: (it, own[name]) for name, it in found.items() if it != own[name]}
+
     def to_json(self) -> dict[str, Any]:
         return {
             "height": self.height,

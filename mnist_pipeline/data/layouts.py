@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.png import Fault, read_png
+from mnist_pipeline.data.shapes import pixel_columns, shape_of_columns, shape_of_type, told
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean, shortened
 
 Faults = dict[int, Fault]  # by row
@@ -85,20 +86,26 @@ def find_image_column(
         DataError: the named column, or every column, is of a type that cannot hold the images.
     """
     of, path = (f" of {file.name}", str(file)) if file else ("", None)
-    pixels = tuple(f"pixel{k}" for k in range(contract.pixels))
     elements = {field.name: _element(field.type, contract) for field in schema}
     if len(elements) < len(schema):
         raise DataError(f"two columns{of} have one name", file=path, remedy="rename one of them")
     problems = {key: found if isinstance(found, str) else None for key, found in elements.items()}
-    if all(pixel in problems and _is_number(schema.field(pixel).type) for pixel in pixels):
-        problems["pixel0"] = None
-    if name is not None and name not in problems:
+    kinds = {field.name: str(field.type) for field in schema}
+    pixels = pixel_columns(schema) if problems.get("pixel0", "") is not None else []
+    if pixels:  # one entry for all of them, under the name of the first
+        wrong = contract.differences(shape_of_columns(pixels, schema))
+        if all(_is_number(schema.field(pixel).type) for pixel in pixels):
+            wrong.pop("dtype", None)
+        problems[pixels[0]] = told(wrong) or None
+        kinds[pixels[0]] = f"{len(pixels):,} columns up to {pixels[-1]}"
+    if name is not None and name not in elements:
         headline = f"there is no column {name!r} among those{of}"
-        raise ConfigError(headline, file=path, remedy=did_you_mean(name, map(shortened, problems)))
-    asked = [name] if name else [key for key in problems if schema.field(key).type != pa.null()]
+        raise ConfigError(headline, file=path, remedy=did_you_mean(name, map(shortened, elements)))
+    others = (key for key in problems if key not in pixels[1:])
+    asked = [name] if name else [key for key in others if schema.field(key).type != pa.null()]
     fits = [key for key in asked if problems[key] is None]
     if len(fits) == 1:
-        return ImageColumns(pixels if fits == ["pixel0"] else (fits[0],))
+        return ImageColumns(tuple(pixels) if fits[0] in pixels else (fits[0],))
     if fits:
         raise ConfigError(
             f"{len(fits)} columns{of} could be the image",
@@ -106,13 +113,15 @@ def find_image_column(
             columns=shortened(", ".join(fits), 200),
             remedy="name one of them: image=NAME in a source, --image-column NAME when scoring",
         )
-    entries = (f"{key}: {schema.field(key).type} ({problems[key]})" for key in asked[:8])
-    shown = [shortened(entry, 200) for entry in entries]
+    first = (asked or list(problems))[:8]  # all of them nulls, perhaps
+    shown = [shortened(f"{key}: {kinds[key]} ({problems[key] or 'nulls'})", 200) for key in first]
+    shown += [f"and {len(asked) - 8} more"] if len(asked) > 8 else []
     raise DataError(
         f"column {name!r}{of} cannot hold images" if name else f"no column{of} can hold images",
         file=path,
-        expected=f"{contract.height} × {contract.width} pixels: bytes, list, tensor, PNG, pixel0…",
-        found="; ".join(shown) + (f"; and {len(asked) - 8} more" if len(asked) > 8 else ""),
+        expected=f"{contract.height} × {contract.width} = {contract.pixels} pixels of uint8: "
+        "bytes, list, tensor, PNG, pixel0…",
+        found=shown,
         remedy="name another column, or write the images in one of these layouts",
     )
 
@@ -156,19 +165,26 @@ def _element(kind: pa.DataType, contract: ImageContract) -> pa.DataType | str:
     if isinstance(kind, pa.FixedShapeTensorType):
         sizes = tuple(size for size in kind.shape if size != 1)
         in_order = kind.permutation in (None, list(range(len(kind.shape))))
-        if not in_order or sizes not in (shape, (contract.pixels,)):
-            return "a tensor of another shape or order"
+        if not in_order:
+            return "a tensor in another order"
+        if sizes not in (shape, (contract.pixels,)):
+            return _misfit(kind, contract)
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     if isinstance(kind, pa.StructType):
         fits = kind.get_field_index("bytes") >= 0 and kind.field("bytes").type in raw[1:4]
         return pa.uint8() if fits else "a struct without PNG bytes"
     if not _is_list(kind):
-        return pa.uint8() if kind in raw else "not an image"
+        return pa.uint8() if kind in raw else _misfit(kind, contract)
+    whole = kind
     for size in shape if _is_list(kind.value_type) else (contract.pixels,):
         if isinstance(kind, pa.FixedSizeListType) and kind.list_size != size:
-            return f"lists of {kind.list_size}, not {size}"
+            return _misfit(whole, contract)
         kind = kind.value_type
     return kind if _is_number(kind) else f"lists of {kind}"
+
+
+def _misfit(kind: pa.DataType, contract: ImageContract) -> str:
+    return told(contract.differences(shape_of_type(kind))) or "not an image"
 
 
 def _check_scale(floats: bool, scale: float | None) -> None:

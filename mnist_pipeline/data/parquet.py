@@ -7,7 +7,9 @@ instead of wrong pixels.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +134,15 @@ def _writer_options() -> dict[str, Any]:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a small table with this project's settings (zstd, page checksums)."""
-    pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,  # with one, and with statistics, an index costs three times as much
+        write_statistics=False,
+        write_page_checksum=True,
+    )
 
 
 def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -168,20 +178,21 @@ def read_head(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
         raise _damaged(path, error) from None
 
 
-def open_parquet(path: Path, *, buffer_size: int = 0) -> pq.ParquetFile:
-    """A Parquet file opened alone and by name, checksums on.
+def open_parquet(source: Path | io.RawIOBase, *, buffer_size: int = 0) -> pq.ParquetFile:
+    """A Parquet file opened alone and by name (or as what reads like one), checksums on.
 
     pyarrow gives memory for all the elements that a list in the footer claims to have before it
     reads the first of them: 0.7 GB for one flipped bit. In parquet.thrift
     (https://github.com/apache/parquet-format) no such element takes fewer than three bytes.
     """
-    with path.open("rb") as file:
+    opened = source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source)
+    with opened as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 8))
-        footer = int.from_bytes(file.read(4), "little")
+        footer = int.from_bytes(file.read(4) or b"", "little")
     most = min(footer, size, _MOST_BYTES_OF_LISTS) // 3
     return pq.ParquetFile(
-        path,
+        source,
         page_checksum_verification=True,
         buffer_size=buffer_size,
         thrift_container_size_limit=max(1, most),
@@ -271,5 +282,5 @@ def _damaged(path: Path, error: Exception) -> IntegrityError:
         "a Parquet file in the workspace is damaged",
         file=path.name,
         cause=str(error).partition("\n")[0],
-        remedy="restore it from a backup; parts and results of stages are made anew by a run",
+        remedy="restore it from a backup; `mnist-pipeline train --verify` makes parts anew",
     )

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from mnist_pipeline.data.drift import Drift, Traits, drift, learned_traits
-from mnist_pipeline.errors import ConfigError, DataError, PipelineError
+from mnist_pipeline.errors import ConfigError, DataError, PipelineError, shortened
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.outputs import Record, open_output, stored_record
+from mnist_pipeline.score.quarantine import FOLDER as QUARANTINE
 from mnist_pipeline.score.quarantine import quarantine_rows
 from mnist_pipeline.score.slices import FilePlan, Job, clear_slices, model_digest, open_bundle
 from mnist_pipeline.score.tally import Tally
+from mnist_pipeline.sources.files import path_of
 from mnist_pipeline.store.bundles import DEFAULT_MODEL
 from mnist_pipeline.store.manifest import Manifest
-from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.objects import FOLDERS, Store
 from mnist_pipeline.store.registry import Registry, now
 
 MANIFEST = "_manifest.json"
 SLICE_ROWS = 250_000
+LOOKERS = 8
+"""Answers looked at at once in the end: in a bucket each takes a while, and little of a CPU."""
 FILE_ERRORS = (DataError, ConfigError)
 """What can be wrong with one file; any other error ends the job."""
 
@@ -33,6 +39,13 @@ class Failure:
 
     file: str
     error: PipelineError
+
+    @property
+    def words(self) -> str:
+        """Which file and why, in a line."""
+        facts = self.error.facts.get("difference") or self.error.facts.get("found") or []
+        why = shortened("; ".join(facts), 160) if isinstance(facts, list) else ""
+        return f"{self.file}: {self.error.headline}" + (f" ({why})" if why else "")
 
     def to_json(self) -> dict[str, Any]:
         return {"file": self.file, "reason": self.error.headline, "error": self.error.to_json()}
@@ -103,7 +116,7 @@ class Summary:
             return errors[0]
         return DataError(
             f"{len(errors):,} of {self.files:,} files could not be scored",
-            first=[f"{failure.file}: {failure.error.headline}" for failure in self.failures[:5]],
+            first=[failure.words for failure in self.failures[:5]],
             remedy="mend or remove them and score again; the others are not done twice",
         )
 
@@ -171,9 +184,24 @@ def make_job(
             f"--top-k cannot be {options.top_k}: the model has {classes} classes",
             remedy=f"give at most {classes}",
         )
+    _keep_out(store, output)
     answers = open_output(output)
-    workspace, output = (str(place.root or place.url) for place in (store, answers))
-    return Job(workspace, manifest.name, manifest.version, digest, output, options, slice_rows)
+    job = (store.place, manifest.name, manifest.version, digest, answers.place)
+    return Job(*job, options, slice_rows)
+
+
+def _keep_out(store: Store, output: str) -> None:
+    """Refuses answers among the folders that make up a workspace, or nowhere at all."""
+    if not output.strip():
+        raise ConfigError("no place for the answers is named", remedy="name one with --output")
+    place = output.rstrip("/") if "://" in output else str(path_of(output).resolve())
+    first, _, _ = place.removeprefix(f"{store.place}/").partition("/")
+    if place.startswith(f"{store.place}/") and first in FOLDERS:
+        raise ConfigError(
+            f"{output} is a part of the workspace, where models and data are kept",
+            workspace=store.place,
+            remedy="name a folder outside of it with --output",
+        )
 
 
 def conclude(
@@ -194,19 +222,11 @@ def conclude(
         DataError: an output is not there any more, or rows were lost.
     """
     output = Store.open(job.output, called="output")
-    records: list[Record] = []
-    skipped = []
-    for plan in plans:
-        quarantine_rows(job, plan)
-        record = stored_record(output, plan.input.relative)
-        if record is None or record.key != plan.key or not record.tally.holds:
-            raise DataError(
-                f"the answers to {plan.input.relative} are not there any more",
-                output=job.output,
-                remedy="somebody else writes to this folder: score again, or into another one",
-            )
-        records.append(record)
-        skipped += [plan.input.relative] if plan.done else []
+    clear_slices(job, plans)
+    quarantined = {info.key for info in output.list(QUARANTINE)}
+    with ThreadPoolExecutor(LOOKERS) as pool:
+        records = list(pool.map(partial(_answered, job, output, quarantined), plans))
+    skipped = [plan.input.relative for plan in plans if plan.done]
     summary = Summary(
         files=len(records) + len(failures),
         tally=Tally.total(record.tally for record in records),
@@ -216,9 +236,21 @@ def conclude(
         job=job,
         seconds=time.perf_counter() - started,
     )
-    clear_slices(job, plans)
     output.put(MANIFEST, readable_json(_manifest(job, records, summary)))
     return summary
+
+
+def _answered(job: Job, output: Store, quarantined: Collection[str], plan: FilePlan) -> Record:
+    """What the answers to a file say of themselves, its bad rows in quarantine if asked for."""
+    quarantine_rows(job, plan, quarantined)
+    record = stored_record(output, plan.input.relative)
+    if record is None or record.key != plan.key or not record.tally.holds:
+        raise DataError(
+            f"the answers to {plan.input.relative} are not there any more",
+            output=job.output,
+            remedy="somebody else writes to this folder: score again, or into another one",
+        )
+    return record
 
 
 def _manifest(job: Job, records: Sequence[Record], summary: Summary) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal, get_args
 
 from mnist_pipeline.errors import ConfigError, did_you_mean
@@ -58,6 +59,8 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
             raise _out_of_range("--min-confidence", self.min_confidence, "a share from 0 to 1")
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise _out_of_range("--scale", self.scale, "a positive number: 255 if 1.0 is full ink")
         if self.max_drift is not None and not 0 <= self.max_drift <= 1:
             raise _out_of_range("--max-drift", self.max_drift, "a distance from 0 to 1")
         if self.top_k < 0:

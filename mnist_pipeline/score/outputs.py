@@ -16,9 +16,12 @@ from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.objects import ObjectMissingError, Store
+from mnist_pipeline.store.remote import RemoteFile
 
 FORMAT = 1
 MARKER = ".mnist-pipeline-scores"
+FOOTER = 1 << 16
+"""Bytes at the end of a file of answers among which its record is."""
 _METADATA = b"mnist_pipeline.score"
 _ROW_GROUP = 1 << 17
 
@@ -106,10 +109,10 @@ class AnswerWriter:
         self._writer.close()
 
 
-def record_of(path: Path) -> Record | None:
+def record_of(source: Path | RemoteFile) -> Record | None:
     """What a file of answers says of itself; None if it is none, or is damaged."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(source) as file:
             record = Record.from_bytes(file.metadata.metadata[_METADATA])
             return record if file.metadata.num_rows == record.tally.rows else None
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
@@ -119,10 +122,38 @@ def record_of(path: Path) -> Record | None:
 def stored_record(store: Store, key: str) -> Record | None:
     """What the file of answers under a key of the output says; None if there is none."""
     try:
-        with store.local(key) as path:
-            return record_of(path)
+        with store.reader(key, block=FOOTER) as source:
+            return record_of(source)
     except ObjectMissingError:
         return None
+
+
+def record_at(where: str) -> Record | None:
+    """What the file of answers at a path or URL says; None if it is none, or is damaged.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        OutsideError: the URL cannot be reached.
+    """
+    if "://" in where:
+        scheme, _, rest = where.partition("://")
+        bucket, _, key = rest.partition("/")
+        store = Store.open(f"{scheme}://{bucket}", writable=False, called="file")
+        if not store.exists(key):
+            raise FileNotFoundError(2, "there is no such object")
+        return stored_record(store, key)
+    path = Path(where)
+    path.stat()
+    return record_of(path)
+
+
+def is_foreign(store: Store, key: str) -> bool:
+    """Whether a whole Parquet file that scoring did not write lies under a key of the output."""
+    try:
+        with store.reader(key, block=FOOTER) as source, pq.ParquetFile(source) as file:
+            return _METADATA not in (file.metadata.metadata or {})
+    except (ObjectMissingError, pa.ArrowException, OSError):
+        return False
 
 
 def open_output(where: str) -> Store:
@@ -133,13 +164,14 @@ def open_output(where: str) -> Store:
         OutsideError: it cannot be written.
     """
     store = Store.open(where, called="output")
-    if store.put_if_absent(MARKER, b"Answers of `mnist-pipeline score`.\n"):
+    if not store.exists(MARKER):
         others = [name for name in store.children("") if name != MARKER]
-        if others:
-            store.delete(MARKER)
+        # Who comes at the same moment puts the marker before anything else: look again.
+        if others and not store.exists(MARKER):
             raise ConfigError(
                 f"{where} holds something else than answers",
                 found=", ".join(others[:5]) + (", …" if len(others) > 5 else ""),
                 remedy="name a new folder with --output, or empty this one",
             )
+        store.put_if_absent(MARKER, b"Answers of `mnist-pipeline score`.\n")
     return store

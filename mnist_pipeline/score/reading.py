@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mnist_pipeline.data import parquet
-from mnist_pipeline.score.inputs import InputFile
+from mnist_pipeline.score.inputs import InputFile, stamp_of
 from mnist_pipeline.sources.parquet import explained
 
 BATCH_ROWS = 8192
@@ -18,16 +18,32 @@ _READ_BUFFER = 1 << 16  # bytes read ahead a column: without it whole column chu
 
 
 @contextlib.contextmanager
-def opened(path: Path, file: InputFile) -> Iterator[pq.ParquetFile]:
+def opened(file: InputFile, stamp: str | None = None) -> Iterator[pq.ParquetFile]:
     """An input file, opened alone, its page checksums verified.
 
+    Args:
+        file: which one.
+        stamp: see `InputFile.source`.
+
     Raises:
-        DataError: it is no Parquet file, or is damaged.
+        DataError: it is no Parquet file, is damaged, or has changed.
     """
-    with explained(Path(file.relative)):
-        found = parquet.open_parquet(path, buffer_size=_READ_BUFFER)
-    with found:
-        yield found
+    with file.source(stamp) as source:
+        with explained(Path(file.relative)):
+            found = parquet.open_parquet(source, buffer_size=_READ_BUFFER)
+        with found:
+            yield found
+
+
+def identify(file: InputFile) -> tuple[str, str]:
+    """The sha256 of a file's bytes, and the stamp that it had before these were read.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with explained(Path(file.relative)), file.source() as source:
+        stamp = stamp_of(source)
+        return file.digest(), stamp
 
 
 def batches_of(

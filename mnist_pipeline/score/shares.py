@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from mnist_pipeline.score.inputs import InputFile
 from mnist_pipeline.score.job import FILE_ERRORS, Failure, failed
-from mnist_pipeline.score.slices import FilePlan, Job, plan_file, score_slice
+from mnist_pipeline.score.slices import FilePlan, Job, assemble, plan_file, score_slice
 
 MOST_BATCHES = 64  # of files to be planned: hashing them is short work
 SHARE_ROWS = 2_000_000  # tens of seconds on one core
@@ -90,3 +90,16 @@ def score_share(job: Job, share: Share) -> list[Failure]:
         except FILE_ERRORS as error:
             failures[name] = failed(job, plan.input, error)
     return list(failures.values())
+
+
+def assemble_file(job: Job, plan: FilePlan) -> Failure | None:
+    """Puts the slices of a file together; returns why it failed, if it did.
+
+    Raises:
+        PipelineError: a file is bad, and bad files fail the job.
+    """
+    try:
+        assemble(job, plan)
+    except FILE_ERRORS as error:
+        return failed(job, plan.input, error)
+    return None

@@ -17,14 +17,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from mnist_pipeline.data.drift import Traits
-from mnist_pipeline.errors import DataError, IntegrityError
+from mnist_pipeline.errors import ConfigError, DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.refs import digest_of, sha256_of_file
+from mnist_pipeline.refs import digest_of
 from mnist_pipeline.score.answers import Answers
 from mnist_pipeline.score.inputs import InputFile
+from mnist_pipeline.score.misfit import refuse_another_shape
 from mnist_pipeline.score.options import ScoreOptions
-from mnist_pipeline.score.outputs import AnswerWriter, Record, record_of, stored_record
-from mnist_pipeline.score.reading import batches_of, opened
+from mnist_pipeline.score.outputs import AnswerWriter, Record, is_foreign, record_of, stored_record
+from mnist_pipeline.score.reading import batches_of, identify, opened
 from mnist_pipeline.score.tally import Tally
 from mnist_pipeline.store.bundles import BUNDLE_FILES, read_bundle
 from mnist_pipeline.store.manifest import Manifest
@@ -68,6 +69,7 @@ class FilePlan:
         key: sha256 over model, bytes and options: what its answers depend on.
         cuts: for each slice (first row group, row group after the last, first row, rows).
         done: whether its answers are there already.
+        stamp: what would tell that it has changed since, see `stamp_of`.
     """
 
     input: InputFile
@@ -76,6 +78,7 @@ class FilePlan:
     key: str
     cuts: tuple[tuple[int, int, int, int], ...]
     done: bool
+    stamp: str
 
     def slice_key(self, number: int) -> str:
         """Where the answers of a slice go: the final place if there is only one."""
@@ -100,9 +103,10 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
 
     Raises:
         DataError: it cannot be read, or has no rows.
+        ConfigError: a file that scoring did not write lies where its answers belong.
     """
-    with file.local() as path, opened(path, file) as parquet:
-        digest = sha256_of_file(path)
+    digest, stamp = identify(file)
+    with opened(file, stamp) as parquet:
         metadata = parquet.metadata
         if metadata.num_rows == 0:
             raise DataError(
@@ -124,9 +128,16 @@ def plan_file(job: Job, file: InputFile) -> FilePlan:
             "options": job.options.to_json(),
         }
     )
-    known = stored_record(Store.open(job.output, called="output"), file.relative)
+    output = Store.open(job.output, called="output")
+    known = stored_record(output, file.relative)
+    if known is None and is_foreign(output, file.relative):
+        raise ConfigError(
+            f"{file.relative} in the output is no file of answers, and would be replaced",
+            output=job.output,
+            remedy="move it away, or name another folder with --output",
+        )
     done = known is not None and known.key == key and _stands(job, known)
-    return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done)
+    return FilePlan(file, digest, metadata.num_rows, key, tuple(cuts), done, stamp)
 
 
 def score_slice(
@@ -152,8 +163,8 @@ def score_slice(
     bundle = open_bundle(job.workspace, job.model, job.version, job.digest)
     start, stop, first_row, rows = plan.cuts[number]
     tally, traits = Tally(), Traits.none(len(bundle.contract.classes))
-    with output.scratch() as folder, plan.input.local() as path:
-        with opened(path, plan.input) as parquet:
+    with output.scratch() as folder:
+        with opened(plan.input, plan.stamp) as parquet:
             answers = Answers(plan.input, parquet.schema_arrow, bundle, job.options)
             written = folder / "answers.parquet"
             with AnswerWriter(written, answers.schema) as writer:
@@ -165,6 +176,8 @@ def score_slice(
                     told(counts.rows)
                 if tally.rows != rows:
                     raise _lost_rows(plan.input, rows, tally.rows)
+                if of == 1:
+                    _refuse_another_shape(job, plan, bundle, tally)
                 writer.finish(_record(job, plan, bundle, (number, of), tally, traits))
         output.upload(written, key, rows=tally.rows)
     return tally
@@ -179,6 +192,7 @@ def assemble(job: Job, plan: FilePlan) -> None:
     """Puts the slices of a file together in its final place, unless that is done.
 
     Raises:
+        DataError: all of its images have another shape.
         IntegrityError: a slice is missing or damaged.
     """
     output = Store.open(job.output, called="output")
@@ -230,6 +244,7 @@ def _join(job: Job, plan: FilePlan, output: Store) -> None:
                 traits += record.traits
             if whole.rows != plan.rows:
                 raise _lost_rows(plan.input, plan.rows, whole.rows)
+            _refuse_another_shape(job, plan, bundle, whole)
             writer.finish(_record(job, plan, bundle, (0, 1), whole, traits))
         output.upload(written, plan.input.relative, rows=whole.rows)
 
@@ -289,6 +304,10 @@ def _record(
         tally=tally,
         traits=traits,
     )
+
+
+def _refuse_another_shape(job: Job, plan: FilePlan, bundle: Bundle, tally: Tally) -> None:
+    refuse_another_shape(plan.input, plan.stamp, tally, bundle.contract, job.options)
 
 
 def _lost_rows(file: InputFile, expected: int, found: int) -> DataError:

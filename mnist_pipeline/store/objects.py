@@ -9,35 +9,44 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import os
-import secrets
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
-from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError
+from mnist_pipeline.errors import ConfigError, OutsideError
 from mnist_pipeline.refs import Ref, sha256, sha256_of_file
-from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.faults import ObjectChangedError as ObjectChangedError
+from mnist_pipeline.store.faults import ObjectMissingError as ObjectMissingError
+from mnist_pipeline.store.faults import WorkspaceMissingError as WorkspaceMissingError
+from mnist_pipeline.store.faults import explained, is_full, missing
+from mnist_pipeline.store.remote import BLOCK, RemoteFile
+from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
+from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
+from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
+
+FOLDERS = (
+    "parts",
+    "datasets",
+    "exams",
+    "inputs",
+    "quarantine",
+    "stages",
+    "runs",
+    "models",
+    SCRATCH,
+)
+"""What a workspace consists of."""
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-SCRATCH = ".scratch"
-SECONDS_UNTIL_ABANDONED = 86_400
-
-
-class ObjectMissingError(IntegrityError):
-    """A key that should be in the store is not."""
-
-
-class WorkspaceMissingError(OutsideError):
-    """A reader was sent to a workspace that does not exist."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +103,10 @@ class Store:
         if scheme == "memory":
             return cls(MemoryStore(), text, called=called)
         try:
-            return cls(from_url(text), text, called=called)
+            # Whoever names an http:// endpoint in the environment wants no https://.
+            plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+            backend = from_url(text, client_options={"allow_http": plain})
+            return cls(backend, text, called=called)
         except (BaseError, ValueError) as error:
             raise OutsideError(
                 f"the {called} cannot be opened",
@@ -116,19 +128,25 @@ class Store:
             if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
                 raise PermissionError(13, "Permission denied", str(root))
             return cls(LocalStore(str(root)), text, root, called)
-        except FileNotFoundError:
-            raise WorkspaceMissingError(
-                "there is no workspace",
-                workspace=text,
-                remedy="check --workspace; `mnist-pipeline train` makes one",
-            ) from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not writable:
+                raise WorkspaceMissingError(
+                    "there is no workspace",
+                    workspace=text,
+                    remedy="check --workspace; `mnist-pipeline train` makes one",
+                ) from None
+            taken = isinstance(error, FileExistsError)
             raise OutsideError(
                 f"the {called} cannot be {'written' if writable else 'read'}",
-                cause=error.strerror or str(error),
+                cause="it is a file, not a folder" if taken else error.strerror or str(error),
                 remedy=f"choose another folder with --{called} or mend its permissions",
                 **facts,
             ) from None
+
+    @property
+    def place(self) -> str:
+        """Its folder, absolute, or its URL: whoever works for it elsewhere finds it there."""
+        return str(self.root) if self.root else self.url.rstrip("/")
 
     def get(self, key: str) -> bytes:
         """The bytes under a key.
@@ -163,13 +181,15 @@ class Store:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under a key."""
-        try:
-            with self._explained("look for", key):
-                obstore.head(self._backend, key)
-            found = True
-        except ObjectMissingError:
-            found = False
-        self._called("exists", key)
+        return self.info(key) is not None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """What a listing would say about an object, or None if there is none."""
+        found: ObjectInfo | None = None
+        with contextlib.suppress(ObjectMissingError), self._explained("look for", key):
+            entry = obstore.head(self._backend, key)
+            found = ObjectInfo(key, entry["size"], entry["last_modified"])
+        self._called("info", key)
         return found
 
     def list(self, prefix: str) -> Sequence[ObjectInfo]:
@@ -202,11 +222,8 @@ class Store:
         ref = Ref(key, sha256_of_file(path), path.stat().st_size, rows)
         with self._explained("write", key):
             if self.root is not None:
-                target = self.root / key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _fsync(path)
-                path.replace(target)
-                _fsync(target.parent)
+                fsync(path)
+                move(path, self.root / key)
             else:
                 obstore.put(self._backend, key, path)
         self._called("put", key)
@@ -222,7 +239,7 @@ class Store:
         if self.root is not None:
             path = self.root / key
             if not path.is_file():
-                raise _missing(key)
+                raise missing(key, self.called)
             self._called("get", key)
             yield path
             return
@@ -233,6 +250,50 @@ class Store:
                     file.write(chunk)
             self._called("get", key)
             yield path
+
+    @contextlib.contextmanager
+    def reader(self, key: str, *, block: int = BLOCK) -> Iterator[Path | RemoteFile]:
+        """What a few places of an object can be read from: its file on disk, else a `RemoteFile`.
+
+        Args:
+            key: which object.
+            block: bytes fetched at once, where it is not on disk.
+
+        Raises:
+            ObjectMissingError: there is none.
+            ObjectChangedError: from reading, once the object was replaced.
+        """
+        if self.root is not None:
+            with self.local(key) as path:
+                yield path
+            return
+        with self._explained("read", key):
+            head = obstore.head(self._backend, key)
+        with self.scratch() as folder, (folder / "object").open("w+b") as copy:
+            tag = head["e_tag"]
+            fetch = functools.partial(self._range, key, tag)
+            yield RemoteFile(head["size"], tag or str(head["last_modified"]), fetch, copy, block)
+
+    def _range(self, key: str, tag: str | None, start: int, stop: int) -> bytes:
+        """Some bytes of an object, if it still is the one with this tag."""
+        with self._explained("read", key):
+            options: Any = {"range": (start, stop), "if_match": tag}
+            data = bytes(obstore.get(self._backend, key, options=options).bytes())
+        self._called("get", key)
+        return data
+
+    def digest(self, key: str) -> str:
+        """The sha256 of an object's bytes, as hex, in bounded memory.
+
+        Raises:
+            ObjectMissingError: there is none.
+        """
+        total = hashlib.sha256()
+        with self._explained("read", key):
+            for chunk in obstore.get(self._backend, key).stream():
+                total.update(chunk)
+        self._called("get", key)
+        return total.hexdigest()
 
     def verifies(self, ref: Ref) -> bool:
         """Whether the object a reference names exists and has exactly its bytes."""
@@ -249,31 +310,17 @@ class Store:
         In a local workspace it lies on the same disk, so that finished files are renamed into
         place; what processes of this host left behind when they were killed is swept away.
         """
+        with self._explained("write", SCRATCH):
+            own = make_scratch(self.root)
         try:
-            with self._scratch() as folder:
-                yield folder
+            with removed_afterwards(own):
+                yield own
         except OSError as error:
             # Writers of files in the making (pyarrow's too) say in words that the disk is full.
-            if _is_full(error):
-                raise self._outside("write", SCRATCH, error) from error
-            raise
-
-    @contextlib.contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        if self.root is None:
-            with tempfile.TemporaryDirectory(prefix="mnist-pipeline-") as folder:
-                yield Path(folder)
-            return
-        base = self.root / SCRATCH
-        with self._explained("write", SCRATCH):
-            base.mkdir(parents=True, exist_ok=True)
-            _sweep(base)
-            own = base / f"{Owner.this()}.{secrets.token_hex(4)}"
-            own.mkdir()
-        try:
-            yield own
-        finally:
-            shutil.rmtree(own, ignore_errors=True)
+            if not is_full(error):
+                raise
+            with self._explained("write", SCRATCH):
+                raise
 
     def _called(self, operation: str, key: str) -> None:
         """Called after every operation: the place where tests cut the power."""
@@ -281,66 +328,10 @@ class Store:
     def _sync(self, key: str) -> None:
         """Makes a written object outlive a power cut, where the store is a local folder."""
         if self.root is not None:
-            _fsync(self.root / key)
-            _fsync((self.root / key).parent)
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed it already
+                fsync(self.root / key)
+                fsync((self.root / key).parent)
 
-    @contextlib.contextmanager
-    def _explained(self, verb: str, key: str) -> Iterator[None]:
+    def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Turns what the backend raises into this program's errors."""
-        try:
-            yield
-        except AlreadyExistsError:
-            raise
-        except (NotFoundError, FileNotFoundError):
-            raise _missing(key) from None
-        except (BaseError, OSError) as error:
-            raise self._outside(verb, key, error) from error
-
-    def _outside(self, verb: str, key: str, error: Exception) -> OutsideError:
-        full = _is_full(error)
-        return OutsideError(
-            "the disk is full" if full else f"the store cannot {verb} an object",
-            key=key,
-            cause=str(error).partition("\n")[0],
-            remedy=f"free some space or choose another --{self.called}; nothing was published"
-            if full
-            else f"check that the {self.called} can be reached and written",
-            transient=not full and self.root is None,
-            **{self.called: self.url},
-        )
-
-
-def _is_full(error: Exception) -> bool:
-    return "No space left" in str(error) or "quota exceeded" in str(error)
-
-
-def _missing(key: str) -> ObjectMissingError:
-    return ObjectMissingError(
-        "an object is missing from the workspace",
-        key=key,
-        remedy="restore it from a backup; parts and results of stages are made anew by a run",
-    )
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sweep(base: Path) -> None:
-    """Removes scratch folders of processes that are no more.
-
-    Where nobody can tell (another host, another container), after a day without a change.
-    """
-    for folder in base.iterdir():
-        owner = Owner.parse(folder.name.rpartition(".")[0])
-        with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-            if owner and owner.is_known:
-                abandoned = owner.is_gone
-            else:
-                abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
-            if abandoned:
-                shutil.rmtree(folder, ignore_errors=True)
+        return explained(verb, key, self.called, self.url, remote=self.root is None)

@@ -5,6 +5,7 @@
 The files hold different images: MNIST's, each bent in a way of its own, in an order of its own;
 zstd Parquet in and out. Every side runs as a process of its own, in turn; medians. onnxruntime and
 Ray are no dependencies: where they are not installed their rows are left out, and it is said.
+OPENBLAS_CORETYPE, if it is set, chooses NumPy's kernels and not onnxruntime's: unset it first.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_info
 
 from mnist_pipeline.data.parquet import bytes_column
 
@@ -82,6 +84,7 @@ def _table(folder: Path, small: int, large: int, repeats: int) -> None:
                 "wall against Ray Data [0.7]", high[1] / _measure(folder, "ray", "large", CORES)[1]
             )
         note("10 rows, process start to end, CPU s [1.5]", _ten_rows(folder))
+    print(f"NumPy {np.__version__}, {_kernels()} kernels, {CORES} cores, {repeats} rounds")
     print(f"{'':48}{'median':>12}")
     for what, values in rows.items():
         spread = f"({min(values):.4g} to {max(values):.4g})"
@@ -89,6 +92,11 @@ def _table(folder: Path, small: int, large: int, repeats: int) -> None:
     for missing in ("onnxruntime", "onnx", "ray"):
         if not _installed(missing):
             print(f"{missing} is not installed: not compared")
+
+
+def _kernels() -> str:
+    """Which of OpenBLAS's kernels this processor, or the environment, made it choose."""
+    return ", ".join(str(found.get("architecture", "?")) for found in threadpool_info())
 
 
 def _installed(*names: str) -> bool:
@@ -291,7 +299,8 @@ def _ray(folder: Path, given: Path, workers: int) -> None:
     model = _onnx_model(folder)
     output = folder / "ray"
     shutil.rmtree(output, ignore_errors=True)
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    # Twice, or the readers hold every core that the models wait for, or the other way round.
+    ray.init(num_cpus=2 * workers, include_dashboard=False, log_to_driver=False)
 
     class Reader:
         def __init__(self) -> None:

@@ -67,6 +67,19 @@ def test_equal_fingerprints_are_equal_contracts(one: ImageContract, other: Image
     assert (one.fingerprint == other.fingerprint) == (one == other)
 
 
+def test_what_is_known_of_other_images_is_compared_field_by_field() -> None:
+    contract = ImageContract()
+    assert contract.differences({}) == {}
+    assert contract.differences({"height": 28, "pixels": 784, "dtype": "uint8"}) == {}
+    found = {"height": 28, "width": 32, "pixels": 896, "dtype": "float", "first": "pixel1"}
+    assert contract.differences(found) == {
+        "width": (32, 28),
+        "pixels": (896, 784),
+        "dtype": ("float", "uint8"),
+        "first": ("pixel1", "pixel0"),
+    }
+
+
 def test_a_contract_cannot_be_changed_under_its_fingerprint() -> None:
     contract = ImageContract()
     with pytest.raises(dataclasses.FrozenInstanceError):

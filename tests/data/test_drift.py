@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_pipeline.data.drift import (
@@ -93,6 +93,7 @@ def test_the_same_is_0_and_nothing_in_common_is_1() -> None:
     assert other.n == 1000
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(0, 6000), max_size=5))
 def test_traits_add_up_however_rows_are_cut(population: Any, cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), 6000]

@@ -20,6 +20,7 @@ from PIL import Image
 from mnist_pipeline.contract.records import REASONS
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.layouts import Decoded, find_image_column, images_of
+from mnist_pipeline.data.shapes import shape_of_value
 from mnist_pipeline.errors import ConfigError, DataError
 
 CONTRACT = ImageContract()
@@ -329,7 +330,7 @@ PNG = png(pictures(1))
         (b"", "undecodable_image", "the bytes are no PNG"),
         (b"GIF89a" + bytes(100), "undecodable_image", "the bytes are no PNG"),
         (PNG[:20], "undecodable_image", "the bytes are no PNG"),
-        (PNG[:-30], "undecodable_image", "image file is truncated"),
+        (PNG[:-30], "undecodable_image", "the picture is cut short"),
         (PNG[:60] + b"\xff" + PNG[61:], "undecodable_image", ""),
         (png_header(28, 28) + b"junk" * 9, "undecodable_image", ""),
         (png_header(28, 30), "image_wrong_size", "30 × 28 pixels"),
@@ -449,8 +450,15 @@ def test_the_only_column_that_fits_is_found() -> None:
         ({"a": pa.int64()}, "a", DataError, "column 'a' of x.parquet cannot", "a: int64"),
         ({"a": pa.int64()}, None, DataError, "no column of x.parquet", "a: int64 (not an image)"),
         ({}, None, DataError, "no column of x.parquet", "28 × 28"),
+        ({"a": pa.null()}, None, DataError, "no column of x.parquet", "a: null (nulls)"),
         ({"a": pa.binary(100)}, None, DataError, "no column", "a: fixed_size_binary[100]"),
-        ({"a": pa.list_(pa.uint8(), 100)}, None, DataError, "no column", "lists of 100, not 784"),
+        (
+            {"a": pa.list_(pa.uint8(), 100)},
+            None,
+            DataError,
+            "no column",
+            "pixels 100, expected 784",
+        ),
         ({"a": pa.list_(pa.string())}, None, DataError, "no column", "lists of string"),
         ({"a": pa.list_(pa.bool_())}, None, DataError, "no column", "lists of bool"),
         ({"a": pa.list_(pa.list_(pa.list_(pa.uint8())))}, None, DataError, "no column", "lists of"),
@@ -459,7 +467,7 @@ def test_the_only_column_that_fits_is_found() -> None:
             None,
             DataError,
             "no column",
-            "of 27, not 28",
+            "width 27, expected 28",
         ),
         (
             {"a": pa.struct({"path": pa.string()})},
@@ -474,17 +482,30 @@ def test_the_only_column_that_fits_is_found() -> None:
             None,
             DataError,
             "no",
-            "another shape",
+            "height 14, expected 28, width 56, expected 28",
         ),
         (
             {"a": pa.fixed_shape_tensor(pa.uint8(), [28, 28], permutation=[1, 0])},
             None,
             DataError,
             "no column",
-            "or order",
+            "another order",
         ),
-        ({f"pixel{k}": pa.int64() for k in range(783)}, None, DataError, "no column", "775 more"),
-        ({f"pixel{k}": pa.string() for k in range(784)}, None, DataError, "no column", "more"),
+        (
+            {f"pixel{k}": pa.int64() for k in range(783)},
+            None,
+            DataError,
+            "no column",
+            "pixels 783, expected 784",
+        ),
+        (
+            {f"pixel{k}": pa.string() for k in range(784)},
+            None,
+            DataError,
+            "no column",
+            "pixel0: 784 columns up to pixel783 (dtype string, expected uint8)",
+        ),
+        ({f"n{k}": pa.int64() for k in range(784)}, None, DataError, "no column", "776 more"),
     ],
 )
 def test_what_does_not_fit_is_explained(
@@ -500,6 +521,50 @@ def test_what_does_not_fit_is_explained(
     assert caught.value.facts["file"] == "data/x.parquet"
     assert caught.value.remedy
     assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        (range(1024), "pixels 1024, expected 784, last pixel1023, expected pixel783"),
+        (range(1, 785), "first pixel1, expected pixel0, last pixel784, expected pixel783"),
+        ([*range(5), *range(6, 785)], "(last pixel784, expected pixel783)"),
+        ([0], "(pixels 1, expected 784, last pixel0, expected pixel783)"),
+    ],
+)
+def test_other_pixel_columns_are_not_taken_for_images(numbers: Any, says: str) -> None:
+    """1,024 columns hold the first 784 too, and are images of another shape."""
+    schema = pa.schema([("id", pa.int64()), *((f"pixel{k}", pa.uint8()) for k in numbers)])
+    for name in (None, f"pixel{numbers[0]}"):
+        with pytest.raises(DataError, match="hold images") as caught:
+            find_image_column(schema, CONTRACT, name)
+        assert says in caught.value.facts["found"][-1]
+    both = schema.append(pa.field("image", pa.binary()))
+    assert find_image_column(both, CONTRACT).names == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "shape"),
+    [
+        (b"abc", pa.binary(), {"pixels": 3}),
+        (b"abc", pa.binary_view(), {"pixels": 3}),
+        ([1, 2], pa.list_(pa.uint8()), {"pixels": 2}),
+        ([1.0, 2.0], pa.large_list(pa.float32()), {"pixels": 2}),
+        ([[1, 2], [3, 4], [5, 6]], pa.list_(pa.list_(pa.uint8())), {"height": 3, "width": 2}),
+        ([[1, 2], None], pa.list_(pa.list_(pa.uint8())), {"height": 2, "width": "0 and 2"}),
+        ([], pa.list_(pa.list_(pa.uint8())), {"height": 0, "width": 0}),
+        ({"bytes": b"", "path": ""}, None, {"height": 0, "width": 0, "pixels": 0}),
+    ],
+)
+def test_the_shape_of_a_value(value: Any, kind: Any, shape: dict[str, Any]) -> None:
+    assert shape_of_value(pa.scalar(value, kind)) == shape
+
+
+def test_the_shape_of_a_picture() -> None:
+    file = io.BytesIO()
+    Image.new("L", (20, 30)).save(file, "PNG")
+    value = pa.scalar({"bytes": file.getvalue()})
+    assert shape_of_value(value) == {"height": 30, "width": 20, "pixels": 600}
 
 
 def test_two_columns_of_one_name() -> None:

@@ -55,3 +55,11 @@ def test_grey_with_a_transparent_level_is_not_grey() -> None:
     found = read_png(file.getvalue(), CONTRACT)
     assert isinstance(found, tuple)
     assert found[0] == "undecodable_image"
+
+
+def test_a_picture_that_is_cut_anywhere_is_refused() -> None:
+    blob = png_bytes(picture())
+    for size in range(len(blob)):
+        found = read_png(blob[:size], CONTRACT)
+        assert isinstance(found, tuple)
+        assert found[0] == "undecodable_image"

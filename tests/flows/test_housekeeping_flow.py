@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("mnist_pipeline.store.housekeeping", reason="there is no `gc` yet")
-
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.usefixtures("prefect_server"),

@@ -154,17 +154,20 @@ def test_a_bad_file_fails_the_run_after_the_others_were_scored(
 ) -> None:
     (inputs / "broken.parquet").write_bytes(b"PAR1 nothing of the kind")
     pq.write_table(pa.table({"key": [1], "words": ["seven"]}), inputs / "words.parquet")
+    wide = pa.table({"key": [1] * 600, "image": pa.array([bytes(1024)] * 600)})
+    pq.write_table(wide, inputs / "wide.parquet", row_group_size=SLICE_ROWS)
+    bad = ["broken.parquet", "wide.parquet", "words.parquet"]
     summary = run()
-    assert [failure.file for failure in summary.failures] == ["broken.parquet", "words.parquet"]
+    assert [failure.file for failure in summary.failures] == bad
     assert summary.error.exit_code == 3
     assert summary.tally.scored == sum(FILES.values())
     state = newest_run().state
     assert state.name == "Failed"
-    assert "2 of 5 files could not be scored" in state.message
+    assert "3 of 6 files could not be scored" in state.message
     assert "| `broken.parquet` | broken.parquet is damaged" in shown_by(newest_run())
 
     summary = run(options=ScoreOptions(id_column="key", on_bad_file="skip"))
-    assert (summary.error, len(summary.skipped), len(summary.failures)) == (None, 3, 2)
+    assert (summary.error, len(summary.skipped), len(summary.failures)) == (None, 3, 3)
     assert newest_run().state.name == "Completed"
 
     with pytest.raises(DataError, match="broken"):

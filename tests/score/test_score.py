@@ -156,8 +156,10 @@ def test_answers_below_the_input_folder_are_not_scored_again(
     score: Any, digits: Any, tmp_path: Path
 ) -> None:
     write(tmp_path / "in" / "a.parquet", digits[0][:5])
-    for _ in range(2):
-        assert score(tmp_path / "in", to=tmp_path / "in" / "answers")[1]["files"] == 1
+    for name in ("answers", "answers", "deep/other", "answers"):
+        for spec in (tmp_path / "in", f"{tmp_path}/in/**/*.parquet"):
+            code, data = score(spec, to=tmp_path / "in" / name)
+            assert (code, data["files"]) == (0, 1)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -190,7 +192,7 @@ def test_rows_in_are_rows_out_however_files_are_cut(
     slice_rows = data.draw(st.integers(1, 150))
     manifest, _ = find_model(store, None)
     job = make_job(store, manifest, str(output), options, slice_rows=slice_rows)
-    inputs = find_inputs([str(folder)], str(output))
+    inputs = find_inputs([str(folder)])
     summary = score_files(job, inputs, Silent(), workers=data.draw(st.integers(1, 4)))
     assert summary.tally.holds
     assert summary.tally.rows == sum(len(chosen) for chosen, _ in expected.values())
@@ -294,6 +296,6 @@ def test_copies_of_a_file_have_slices_of_their_own(
     store = Store.open(scorer, writable=False)
     manifest, _ = find_model(store, None)
     job = make_job(store, manifest, str(output), ScoreOptions(), slice_rows=100)
-    inputs = find_inputs([str(tmp_path / "in")], str(output))
+    inputs = find_inputs([str(tmp_path / "in")])
     assert score_files(job, inputs, Silent(), workers=3).tally.rows == 1800
     assert not (output / ".slices").exists()

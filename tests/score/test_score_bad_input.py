@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ import pytest
 from score_samples import answers, raw, write
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.reporting import Silent
+from mnist_pipeline.score.engine import score_files
+from mnist_pipeline.score.inputs import find_inputs
+from mnist_pipeline.score.job import find_model, make_job
+from mnist_pipeline.score.options import ScoreOptions
+from mnist_pipeline.store.objects import Store
 
 
 @pytest.fixture
@@ -84,6 +90,58 @@ def test_a_bad_file_is_a_failed_file(
     assert not list(output.glob(".scratch/*"))
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/proc/self/mem", "mem cannot be read"),  # an error of input and output, a real one
+        ("/dev/zero", "zero is not a file"),
+        ("pipe", "pipe is not a file"),
+        ("loop.parquet", "loop.parquet cannot be read"),
+        ("gone.parquet", "gone.parquet does not exist"),
+    ],
+)
+def test_what_cannot_be_read_is_told(path: str, says: str, score: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop.parquet").symlink_to("loop.parquet")
+    (tmp_path / "gone.parquet").symlink_to("nowhere")
+    if path.startswith("/") and not Path(path).exists():
+        pytest.skip(f"there is no {path} here")
+    code, data = score(tmp_path / path)
+    assert code == 3
+    assert data["error"]["headline"] == says
+    assert data["error"]["remedy"]
+
+
+def test_nothing_in_a_folder_is_passed_over(score: Any, good: Path) -> None:
+    os.mkfifo(good / "pipe.parquet")
+    (good / "gone.parquet").symlink_to("nowhere")
+    (good / "table.parquet").mkdir()
+    write(good / "table.parquet" / "part-0.parquet", np.zeros((3, 784), np.uint8))
+    for spec in (good, f"{good}/**/*.parquet"):
+        code, data = score(spec)
+        assert (code, data["rows"]) == (3, 33)
+        assert [failed["reason"] for failed in data["failed_files"]] == [
+            "gone.parquet does not exist",
+            "pipe.parquet is not a file",
+        ]
+
+
+def test_a_file_that_goes_between_finding_and_reading_it(
+    scorer: Path, good: Path, output: Path
+) -> None:
+    store = Store.open(scorer, writable=False)
+    manifest, _ = find_model(store, None)
+    job = make_job(store, manifest, str(output), ScoreOptions())
+    write(good / "gone.parquet", np.zeros((3, 784), np.uint8))
+    files = find_inputs([str(good)])
+    (good / "gone.parquet").unlink()
+    summary = score_files(job, files, Silent())
+    assert [failure.error.headline for failure in summary.failures] == [
+        "gone.parquet does not exist"
+    ]
+    assert summary.tally.scored == 30
+
+
 def test_a_file_that_is_the_only_one_and_bad(score: Any, tmp_path: Path) -> None:
     cut(tmp_path / "bad.parquet")
     code, data = score(tmp_path / "bad.parquet")
@@ -149,6 +207,9 @@ def test_bad_rows_are_kept_for_whoever_mends_them(
     code, data = score(tmp_path / "a.parquet", "--on-bad-row", "fail")
     assert code == 3
     assert "row 7 of a.parquet" in data["error"]["headline"]
+    write(tmp_path / "a.parquet", digits[0][:300])  # mended
+    assert score(tmp_path / "a.parquet")[0] == 0
+    assert not list(output.glob("_quarantine/*.parquet"))
 
 
 def test_nothing_to_score(score: Any, tmp_path: Path, output: Path) -> None:
@@ -175,6 +236,10 @@ def test_nothing_to_score(score: Any, tmp_path: Path, output: Path) -> None:
         ["--model", "digits@7"],
         ["--on-bad-row", "drop"],
         ["--scale", "255"],
+        ["--scale", "nan"],
+        ["--scale", "inf"],
+        ["--scale", "0"],
+        ["--output", ""],
     ],
     ids=" ".join,
 )
@@ -182,11 +247,35 @@ def test_mistakes_are_told_before_anything_is_written(
     words: list[str], score: Any, digits: Any, tmp_path: Path, output: Path
 ) -> None:
     write(tmp_path / "a.parquet", digits[0][:3], label=[1, 2, 3], n=[1, 2, 3])
-    code, data = score(tmp_path / "a.parquet", *words)
+    to = " " if "--output" in words else output
+    code, data = score(tmp_path / "a.parquet", *words, to=to)
     assert code == 2
     assert data["error"]["headline"]
     assert data["error"]["remedy"]
     assert not (output / "a.parquet").exists()
+
+
+def test_an_input_that_is_empty(score: Any) -> None:
+    """A shell's variable that was not set is not the folder one happens to be in."""
+    code, data = score("")
+    assert code == 2
+    assert data["error"]["headline"] == "an input is empty"
+
+
+def test_two_folders_of_one_key(score: Any, digits: Any, tmp_path: Path) -> None:
+    write(tmp_path / "in" / "y=1" / "y=2" / "a.parquet", digits[0][:3])
+    code, data = score(tmp_path / "in")
+    assert code == 3
+    assert data["error"]["headline"] == "two folders of y=1/y=2/a.parquet give a value to 'y'"
+
+
+def test_an_output_that_is_a_file(score: Any, good: Path) -> None:
+    code, data = score(good, to=good / "good.parquet")
+    assert code == 6
+    assert data["error"]["facts"]["cause"] == "it is a file, not a folder"
+    code, data = score(good, to="/proc/nobody/may/write/here")
+    assert code == 6
+    assert "workspace" not in json.dumps(data["error"])
 
 
 def test_two_inputs_of_one_name(score: Any, digits: Any, tmp_path: Path) -> None:
@@ -208,19 +297,35 @@ def test_an_output_that_holds_something_else(score: Any, good: Path, output: Pat
 
 def test_the_input_folder_as_output(score: Any, good: Path) -> None:
     before = (good / "good.parquet").read_bytes()
-    code, _ = score(good, to=good)
-    assert code in (2, 3)
+    code, data = score(good, to=good)
+    assert code == 2
+    assert "holds something else than answers" in data["error"]["headline"]
     assert (good / "good.parquet").read_bytes() == before
     code, _ = score(good / "good.parquet", to=good)
     assert code == 2
     assert (good / "good.parquet").read_bytes() == before
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_an_output_that_cannot_be_written(score: Any, good: Path, output: Path) -> None:
-    output.mkdir()
-    output.chmod(0o500)
-    assert score(good)[0] == 6
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder that cannot be written, by root neither."""
+    folder = tmp_path / "read only"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield folder
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("root may write everywhere, and may not mount a read-only folder here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_output_that_cannot_be_written(score: Any, good: Path, read_only: Path) -> None:
+    code, answer = score(good, to=read_only)
+    assert (code, answer["error"]["kind"]) == (6, "outside")
+    assert list(read_only.iterdir()) == []
 
 
 def test_a_full_disk(score: Any, digits: Any, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ JOB = Job("workspace", "digits", 1, "0" * 64, "answers", ScoreOptions(), slice_r
 def plan(name: str, rows: tuple[int, ...], *, done: bool = False) -> FilePlan:
     """A file of slices with so many rows each."""
     cuts = tuple((n, n + 1, sum(rows[:n]), count) for n, count in enumerate(rows))
-    return FilePlan(InputFile("in", name, name), "0" * 64, sum(rows), name, cuts, done)
+    return FilePlan(InputFile("in", name, name), "0" * 64, sum(rows), name, cuts, done, "")
 
 
 plans = st.lists(
