@@ -200,7 +200,7 @@ def assemble(job: Job, plan: FilePlan) -> None:
         return
     try:
         _join(job, plan, output)
-    except IntegrityError:
+    except (IntegrityError, FileNotFoundError):
         if not _is_whole(output, plan):  # somebody else was faster, and has cleared up
             raise
 
