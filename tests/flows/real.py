@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60, pause: float = 0.25) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 180, pause: float = 0.25) -> Any:
     """What a function returns as soon as that is something."""
     end = time.monotonic() + seconds
     while (found := what()) is None or found is False or found == []:
@@ -159,6 +159,15 @@ class Prefect:
             return httpx.get(f"{self.url}/health", trust_env=False).is_success
         except httpx.TransportError:
             return False
+
+    def clear(self) -> None:
+        """Kills whatever works for the server, and leaves it no deployment."""
+        for process in self._processes:
+            if process is not self.server:
+                kill(process.pid)
+                process.wait()
+        for deployment in self.post("deployments/filter"):
+            self._ask("DELETE", f"deployments/{deployment['id']}")
 
     def stop(self) -> None:
         """Kills whatever it has started."""
