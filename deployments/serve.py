@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from prefect.exceptions import PrefectException
 from prefect.schedules import Cron, Interval
 from prefect.settings import PREFECT_API_URL
 
+from flows.parameters import absolute, scoring_parameters, training
+from flows.schedule import TAG
 from flows.scoring import scoring_flow, task_runner
 from flows.training import training_flow
-from mnist_pipeline.configfile import DEFAULT_PRESET, load_file, load_preset, resolve
 from mnist_pipeline.errors import OutsideError, PipelineError
-from mnist_pipeline.stages.resolve import resolved
 
 
 def main() -> None:
@@ -49,7 +48,7 @@ def main() -> None:
         schedule = Cron(options.cron, timezone=options.timezone)
         if options.seconds is not None:
             schedule = Interval(timedelta(seconds=options.seconds))
-    except (PipelineError, PrefectException, OSError, TypeError, ValueError) as error:
+    except (PipelineError, PrefectException, OSError, ValueError) as error:
         parser.error(str(error))
     if PREFECT_API_URL.value() is None:
         print(
@@ -63,6 +62,7 @@ def main() -> None:
         name="nightly",
         schedule=schedule,
         parameters=parameters,
+        tags=[TAG],
         global_limit=ConcurrencyLimitConfig(
             limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW
         ),
@@ -72,23 +72,14 @@ def main() -> None:
 
 
 def _training(file: Path, workspace: str) -> tuple[Flow[..., Any], dict[str, Any]]:
-    config = resolved(resolve([load_preset(DEFAULT_PRESET), load_file(file)]))
-    return training_flow, {"config": config.to_json(), "workspace": _absolute(workspace)}
+    return training_flow, {**training(str(file)), "workspace": absolute(workspace)}
 
 
 def _scoring(file: Path, workspace: str) -> tuple[Flow[..., Any], dict[str, Any]]:
     """The flow with its task runner, and its parameters: the keys of the file, but `dask`."""
-    parameters = {"workspace": workspace, **tomllib.loads(file.read_text())}
-    runner = task_runner(parameters.pop("dask", None))
-    scoring_flow.validate_parameters(parameters)
-    parameters["inputs"] = [_absolute(path) for path in parameters["inputs"]]
-    for name in ("output", "workspace"):
-        parameters[name] = _absolute(parameters[name])
+    parameters = scoring_parameters(file, ".", workspace)
+    runner = task_runner(parameters.pop("dask"))
     return scoring_flow.with_options(task_runner=runner), parameters
-
-
-def _absolute(where: str) -> str:
-    return where if "://" in where else str(Path(where).expanduser().absolute())
 
 
 if __name__ == "__main__":

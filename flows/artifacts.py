@@ -20,6 +20,7 @@ from mnist_pipeline.pipeline import Result
 from mnist_pipeline.score.job import MANIFEST, Summary
 from mnist_pipeline.stages.evaluate import metrics_of
 from mnist_pipeline.stages.ingest import Part
+from mnist_pipeline.stages.landing import BadFile
 from mnist_pipeline.stages.normalize import SAMPLES_A_CLASS, profile_of, samples_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.validate import Snapshot
@@ -45,9 +46,10 @@ def best_effort(show: F) -> F:
 
 
 @best_effort
-def show_inputs(name: str, parts: Sequence[Part]) -> None:
+def show_inputs(name: str, arrivals: Sequence[Part | BadFile]) -> None:
     """A table of the inputs, before anything can refuse them: rows accepted and rejected."""
-    rows = [
+    parts = [part for part in arrivals if isinstance(part, Part)]
+    rows: list[dict[str, Any]] = [
         {
             "input": part.name,
             "role": part.role,
@@ -57,6 +59,11 @@ def show_inputs(name: str, parts: Sequence[Part]) -> None:
             "reasons": _reasons(part.rejected),
         }
         for part in parts
+    ]
+    rows += [
+        {"input": bad.name, "role": "quarantined", "reasons": bad.error["headline"]}
+        for bad in arrivals
+        if isinstance(bad, BadFile)
     ]
     create_table_artifact(
         rows,

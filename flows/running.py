@@ -16,6 +16,10 @@ from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.reporting import Reporter, Step, listening
 
 _NO_HEARTBEATS = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+_REMEDY = (
+    "start it with `prefect server start`, or mend PREFECT_API_URL (unset: a temporary server), "
+    "or run without Prefect: --engine plain"
+)
 
 
 class RunLog:
@@ -49,14 +53,14 @@ def running_here(reporter: Reporter) -> Iterator[None]:
         OutsideError: the server cannot be reached.
     """
     with listening(reporter), temporary_settings(_NO_HEARTBEATS):
-        _check_server()
+        check_server()
         try:
             yield
         except (httpx.HTTPError, PrefectException) as error:
             raise _no_server(error) from error
 
 
-def _check_server() -> None:
+def check_server(remedy: str = _REMEDY) -> None:
     """Reaches the server, or starts the temporary one, before anything else is tried.
 
     Raises:
@@ -69,15 +73,14 @@ def _check_server() -> None:
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException, RuntimeError, ValueError) as error:
         failure = error
     if failure is not None:
-        raise _no_server(failure)
+        raise _no_server(failure, remedy)
 
 
-def _no_server(error: Exception) -> OutsideError:
+def _no_server(error: Exception, remedy: str = _REMEDY) -> OutsideError:
     url = urlsplit(PREFECT_API_URL.value() or "")
     return OutsideError(
         "the Prefect server cannot be reached",
         url=f"{url.scheme}://{url.hostname}:{url.port}{url.path}" if url.hostname else url.path,
         cause=f"{type(error).__name__}: {error}".partition("\n")[0],
-        remedy="start it with `prefect server start`, or mend PREFECT_API_URL (unset: a temporary "
-        "server), or run without Prefect: --engine plain",
+        remedy=remedy,
     )

@@ -20,6 +20,7 @@ from prefect.futures import as_completed
 from prefect.states import Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from flows.alarms import server_tells
 from flows.artifacts import show_scoring
 from flows.cluster import check_dask, dask_runner, is_of_dask, no_dask
 from flows.running import RunLog, running_here
@@ -36,6 +37,7 @@ from mnist_pipeline.score.job import Failure, Summary, find_model
 from mnist_pipeline.score.options import ScoreOptions
 from mnist_pipeline.score.shares import SHARE_ROWS, Share, batches, shares
 from mnist_pipeline.score.slices import FilePlan, Job
+from mnist_pipeline.score.telling import telling
 from mnist_pipeline.store.objects import Store
 
 DEFAULTS = ScoreOptions()
@@ -90,27 +92,29 @@ def scoring_flow(
     """
     started = time.perf_counter()
     reporter = RunLog(listener())
-    store = Store.open(workspace, writable=False)
-    manifest, _ = find_model(store, model)
-    files = find_files_task(inputs, store.place)
-    job = make_job_task(store, manifest, output, options, slice_rows=slice_rows)
-    reporter.begin("score", f"{len(files):,} files")
+    with telling(output, reporter, server_tells) as conclude:
+        store = Store.open(workspace, writable=False)
+        manifest, _ = find_model(store, model)
+        files = find_files_task(inputs, store.place)
+        job = make_job_task(store, manifest, output, options, slice_rows=slice_rows)
+        reporter.begin("score", f"{len(files):,} files")
 
-    planned = list(chain.from_iterable(plan_task.map(unmapped(job), batches(files)).result()))
-    plans = [plan for plan in planned if isinstance(plan, FilePlan)]
-    failures = {failure.file: failure for failure in planned if isinstance(failure, Failure)}
+        planned = list(chain.from_iterable(plan_task.map(unmapped(job), batches(files)).result()))
+        plans = [plan for plan in planned if isinstance(plan, FilePlan)]
+        failures = {failure.file: failure for failure in planned if isinstance(failure, Failure)}
 
-    parts = shares(job, plans)
-    failures |= {failure.file: failure for failure in _score(job, parts, reporter)}
-    answered = [plan for plan in plans if plan.input.relative not in failures]
+        parts = shares(job, plans)
+        failures |= {failure.file: failure for failure in _score(job, parts, reporter)}
+        answered = [plan for plan in plans if plan.input.relative not in failures]
 
-    sliced = [plan for plan in answered if len(plan.cuts) > 1 and not plan.done]
-    assembled = assemble_task.map(unmapped(job), sliced).result()
-    failures |= {failure.file: failure for failure in assembled if failure}
-    answered = [plan for plan in answered if plan.input.relative not in failures]
-    summary: Summary = conclude_task(job, answered, list(failures.values()), started)
-    show_scoring(summary)
-    reporter.end("score", summary.words, summary.seconds, reused=not parts)
+        sliced = [plan for plan in answered if len(plan.cuts) > 1 and not plan.done]
+        assembled = assemble_task.map(unmapped(job), sliced).result()
+        failures |= {failure.file: failure for failure in assembled if failure}
+        answered = [plan for plan in answered if plan.input.relative not in failures]
+        summary: Summary = conclude_task(job, answered, list(failures.values()), started)
+        show_scoring(summary)
+        reporter.end("score", summary.words, summary.seconds, reused=not parts)
+        conclude(summary)
     if summary.error is None:
         return summary
     return Failed(message=str(summary.error), data=summary)

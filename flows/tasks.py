@@ -18,7 +18,8 @@ from mnist_pipeline.score.inputs import find_inputs
 from mnist_pipeline.score.job import conclude, make_job
 from mnist_pipeline.score.shares import assemble_file, plan_files, score_share
 from mnist_pipeline.stages.evaluate import evaluate
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.inspect import inspect
+from mnist_pipeline.stages.landing import take_in, take_stock
 from mnist_pipeline.stages.normalize import normalize
 from mnist_pipeline.stages.publish import publish
 from mnist_pipeline.stages.train import train
@@ -53,9 +54,10 @@ def stage(name: str, run_name: str | None = None) -> Callable[[F], Any]:
 
 
 # Downloads try their mirrors in turn and go on where they broke off: no retries on top of that.
-find_inputs_task = task(name="find inputs", cache_policy=NO_CACHE, persist_result=False)(inputs_of)
-ingest_task = stage("ingest", "ingest {source.part.name}")(ingest)
+find_inputs_task = task(name="find inputs", cache_policy=NO_CACHE, persist_result=False)(take_stock)
+ingest_task = stage("ingest", "ingest {source.part.name}")(take_in)
 validate_task = stage("validate")(validate)
+inspect_task = stage("inspect")(inspect)
 normalize_task = stage("normalize")(normalize)
 train_task = stage("train")(train)
 evaluate_task = stage("evaluate")(evaluate)

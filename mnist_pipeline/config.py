@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mnist_pipeline.model.recipe import Recipe
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Share1 = Annotated[float, Field(ge=0, le=1)]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -40,11 +42,18 @@ class DataConfig(Section):
 
     sources: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
         default=["synthetic:n=60000"],
-        min_length=1,
         description="Where from: mnist, idx:DIR, csv:GLOB, parquet:PATH, png:DIR, synthetic:n=…",
     )
-    max_reject_fraction: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.01, description="The share of a file's rows that may be rejected."
+    landing: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        default=[],
+        description="The same for files that arrive by day: a bad one is left out, none is fine.",
+    )
+    max_reject_fraction: Share1 = Field(
+        default=0.01,
+        description="The share of rows that may be rejected: of a file, and of those new in a run.",
+    )
+    max_bad_files: Annotated[int, Field(ge=0)] = Field(
+        default=10, description="Files of the landing that may be bad; of those named, none may."
     )
     exam_fraction: Share = Field(
         default=0.15, description="The share of rows frozen as exam where a source brings no test."
@@ -58,6 +67,25 @@ class DataConfig(Section):
     use_exam: bool = Field(
         default=True, description="False: judge on validation rows only, publish nothing (tuning)."
     )
+
+    @property
+    def specs(self) -> list[str]:
+        """Every place that rows come from."""
+        return [*self.sources, *self.landing]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _landing_alone(cls, given: Any) -> Any:
+        """Where files land, nothing is drawn unless somebody asks for it."""
+        if isinstance(given, Mapping) and given.get("landing") and "sources" not in given:
+            return {**given, "sources": []}
+        return given
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> DataConfig:
+        if not self.sources and not self.landing:
+            raise ValueError("data.sources and data.landing name nothing to learn from")
+        return self
 
 
 class NormalizeConfig(PluginSection):
@@ -82,7 +110,10 @@ class GateConfig(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, validate_default=True)
 
-    rules: list[str] = Field(default=["floors", "mcnemar"], description="Gates, asked in order.")
+    rules: list[str] = Field(
+        default=["label_disagreement", "drift", "floors", "mcnemar"],
+        description="Gates, asked in order; the first two before training.",
+    )
     min_accuracy: Share = Field(default=0.0, description="Below this on the exam: blocked.")
     min_recall: Share = Field(default=0.0, description="A class below this: blocked.")
     rule: Literal["better", "not_worse"] = Field(
@@ -93,6 +124,18 @@ class GateConfig(BaseModel):
     )
     margin: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.002, description="Not worse: accuracy that may be lost against the best ever."
+    )
+    max_disagreement: Share1 = Field(
+        default=0.1, description="Hold new rows that the champion reads otherwise so much more."
+    )
+    max_sure_disagreement: Share1 = Field(
+        default=0.02, description="The same of rows that it is sure about."
+    )
+    max_class_disagreement: Share1 = Field(
+        default=0.05, description="The same of such rows among those of one label."
+    )
+    max_drift: Share1 = Field(
+        default=0.2, description="Hold new rows that differ so much from what it learned from."
     )
     fail_on_hold: bool = Field(default=False, description="A held candidate ends with exit code 4.")
 

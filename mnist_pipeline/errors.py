@@ -8,6 +8,7 @@ bug in this program.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -106,6 +107,22 @@ class OutsideError(PipelineError):
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {"transient": self.transient, **self.facts}
         return _rebuild, (type(self), self.headline, self.remedy, facts)
+
+
+def explained(error: Exception) -> PipelineError:
+    """Any exception in this program's words, as far as they go."""
+    if isinstance(error, PipelineError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutsideError(
+            "there is not enough memory for this", remedy="a smaller model or batch needs less"
+        )
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return OutsideError("there is no space left to write to", remedy="free some disk space")
+    return PipelineError(
+        f"{type(error).__name__}: {error}",
+        remedy="nobody expected this; the log of the run says where it happened",
+    )
 
 
 def shortened(text: object, most: int = 60) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from mnist_pipeline.concluding import concluding
 from mnist_pipeline.reporting import listening
 from mnist_pipeline.stages.evaluate import evaluate
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.inputs import Input
+from mnist_pipeline.stages.inspect import inspect
+from mnist_pipeline.stages.landing import take_in, take_stock
 from mnist_pipeline.stages.normalize import normalize
 from mnist_pipeline.stages.publish import Outcome, publish, unchanged
 from mnist_pipeline.stages.resolve import resolved
@@ -62,10 +65,10 @@ def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
         report = str(store.root / outcome.report)
     return Result(
         run.config.name,
-        outcome,
+        dataclasses.replace(outcome, reasons=(*outcome.reasons, *snapshot.all_remarks)),
         snapshot.summary(),
         snapshot.exam is not None,
-        drawn(run.config.data.sources) == "all",
+        drawn(run.config.data.specs) == "all",
         report,
         dict(run.seconds),
     )
@@ -78,14 +81,17 @@ def run_pipeline(run: Run) -> Result:
         PipelineError: the run cannot go on; nothing published was touched.
     """
     run.config = resolved(run.config)
-    with listening(run.reporter):
-        return _run_stages(run)
+    with listening(run.reporter), run.at_work(), concluding(run) as conclude:
+        return conclude(_run_stages(run))
 
 
 def _run_stages(run: Run) -> Result:
-    parts = [ingest(run, source) for source in inputs_of(run.config.data.sources, run.store)]
-    snapshot = validate(run, parts)
-    if outcome := unchanged(run, snapshot):
+    arrivals = [
+        take_in(run, arrival) if isinstance(arrival, Input) else arrival
+        for arrival in take_stock(run)
+    ]
+    snapshot = validate(run, arrivals)
+    if outcome := unchanged(run, snapshot) or inspect(run, snapshot):
         return result_of(run, snapshot, outcome)
     normalized = normalize(run, snapshot)
     trained = train(run, snapshot, normalized)

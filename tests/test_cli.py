@@ -42,7 +42,7 @@ def test_train_answers_the_documented_object(idx_folder: Path, workspace: Path, 
     assert {"status", "reasons", "model", "version", "metrics", "dataset", "report"} <= set(answer)
     assert set(answer["metrics"]) == {"accuracy", "log_loss", "ece", "n"}
     assert {"rows", "accepted", "rejected", "digest"} <= set(answer["dataset"])
-    stages = ["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+    stages = ["ingest", "validate", "inspect", "normalize", "train", "evaluate", "publish"]
     assert list(answer["seconds"]) == stages
     assert Path(answer["report"]).is_file()
     # Not a terminal: plain lines, one a stage and input, no control characters.

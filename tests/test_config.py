@@ -215,3 +215,25 @@ def test_a_configuration_cannot_be_changed() -> None:
         config.name = "x"  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.train.seed = 3  # type: ignore[misc]
+
+
+def test_the_nightly_configuration_that_is_shipped() -> None:
+    """It says what is true, and shows every key that a night is judged by."""
+    file = Path(__file__).parents[1] / "deployments" / "nightly.toml"
+    layer = load_file(file)
+    config = resolve([load_preset(DEFAULT_PRESET), layer])
+    assert config.data.landing == ["csv:landing/*.csv"]
+    defaults = resolve([load_preset(DEFAULT_PRESET)])
+    for key in ("max_reject_fraction", "max_bad_files", "min_class_share"):
+        assert getattr(config.data, key) == getattr(defaults.data, key)
+    assert config.gate == defaults.gate
+    left_out = {"rules", "margin"}
+    assert set(layer["gate"]) == set(defaults.gate.model_dump()) - left_out
+
+
+def test_where_files_land_nothing_is_drawn_unless_somebody_asks() -> None:
+    assert resolve(sets("data.landing=csv:a/*.csv")).data.sources == []
+    both = resolve([{"data": {"landing": ["csv:a"], "sources": ["synthetic:n=10"]}}])
+    assert both.data.specs == ["synthetic:n=10", "csv:a"]
+    with pytest.raises(ConfigError, match="nothing to learn from"):
+        resolve(sets("data.sources=[]"))

@@ -25,6 +25,7 @@ def test_from_files_to_a_champion(train, idx_folder: Path, workspace: Path, digi
     assert set(result.seconds) == {
         "ingest",
         "validate",
+        "inspect",
         "normalize",
         "train",
         "evaluate",

@@ -6,7 +6,6 @@ it runs.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -17,13 +16,18 @@ import click
 from mnist_pipeline import __version__
 from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
+from mnist_pipeline.cli.deploy import deploy
 from mnist_pipeline.cli.explain import explain
+from mnist_pipeline.cli.gc import gc
+from mnist_pipeline.cli.landing import accept, replay
 from mnist_pipeline.cli.models import models
 from mnist_pipeline.cli.plugins import plugins
+from mnist_pipeline.cli.reproduce import reproduce
 from mnist_pipeline.cli.score import score
+from mnist_pipeline.cli.status import status
 from mnist_pipeline.cli.train import train
 from mnist_pipeline.cli.validate import validate
-from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError
+from mnist_pipeline.errors import ConfigError, PipelineError, explained
 
 INTERRUPTED = 130
 BUG = 1
@@ -60,14 +64,18 @@ Exit codes: 0 done (also held or unchanged), 2 usage or configuration, 3 bad dat
 def cli(context: click.Context) -> None:
     """Train, judge and publish models that read handwritten digits.
 
-    Every run goes through the same stages: ingest, validate, normalize, train, evaluate, publish.
+    Every run goes through the same stages: ingest, validate, inspect, normalize, train, evaluate,
+    publish.
     Published versions are complete or invisible, and only a better model becomes champion.
     """
     context.ensure_object(Console).command = context.invoked_subcommand or ""
 
 
-for command in (train, validate, score, explain, models, data, plugins):
+COMMANDS = (train, validate, score, explain, models, status, reproduce, gc, deploy, data, plugins)
+for command in COMMANDS:
     cli.add_command(command)
+for command in (replay, accept):
+    data.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,24 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit:
         # click's way of saying that nobody reads our output any more (`… | head`).
         return 0
-    except MemoryError:
-        console.error(
-            OutsideError(
-                "there is not enough memory for this", remedy="a smaller model or batch needs less"
-            )
-        )
-        return OutsideError.exit_code
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            console.bug(error)
-            return BUG
-        console.error(
-            OutsideError("there is no space left to write to", remedy="free some disk space")
-        )
-        return OutsideError.exit_code
     except Exception as error:
-        console.bug(error)
-        return BUG
+        known = explained(error)
+        if known.exit_code == BUG:
+            console.bug(error)
+        else:
+            console.error(known)
+        return known.exit_code
 
 
 def entry_point() -> None:

@@ -69,7 +69,7 @@ def writing_options(command: F) -> F:
 @click.group()
 @global_options
 def data() -> None:
-    """Make, convert and look at data: IDX, CSV, Parquet, folders of PNG."""
+    """Make, convert and look at data: IDX, CSV, Parquet, folders of PNG; files a night left out."""
 
 
 @data.command(

@@ -146,6 +146,7 @@ def _to_verify(registry: Registry, name: str) -> list[tuple[str, int]]:
 @click.pass_obj
 def promote(console: Console, reference: str, reason: str) -> None:
     """Make a version champion by hand, whatever the gate said; it is verified first."""
+    from mnist_pipeline.overview.page import write_index
     from mnist_pipeline.store.bundles import verify_version
     from mnist_pipeline.store.registry import Registry
 
@@ -159,6 +160,7 @@ def promote(console: Console, reference: str, reason: str) -> None:
         entry = registry.promote(manifest.name, manifest.version, reason, after=seen, by_hand=True)
         if entry:
             break
+    write_index(registry.store)
     previous = seen.value["version"] if seen else None
     data = {"model": manifest.name, "version": manifest.version, "previous": previous}
     console.result(data, f"{manifest.name}@{manifest.version} is champion (before: {previous})")
@@ -171,6 +173,7 @@ def promote(console: Console, reference: str, reason: str) -> None:
 @click.pass_obj
 def rollback(console: Console, name: str, reason: str) -> None:
     """Make the champion before the present one champion again; it is verified first."""
+    from mnist_pipeline.overview.page import write_index
     from mnist_pipeline.store.bundles import verify_version
     from mnist_pipeline.store.registry import Registry
 
@@ -179,6 +182,7 @@ def rollback(console: Console, name: str, reason: str) -> None:
     verify_version(registry.store, before)
     seen = registry.champion(name)
     version = registry.rollback(name, reason).value["version"]
+    write_index(registry.store)
     previous = seen.value["version"] if seen else None
     data = {"model": name, "version": version, "previous": previous}
     console.result(data, f"{name}@{version} is champion again (before: {previous})")

@@ -107,11 +107,13 @@ def score(
     reporter = TerminalReporter(quiet=console.quiet)
     if engine == "plain":
         from mnist_pipeline.score.engine import score_files
+        from mnist_pipeline.score.telling import telling
 
         heed_ctrl_c()
-        files = find_inputs(inputs, store.place)
-        job = make_job(store, manifest, output, asked)
-        summary = score_files(job, files, reporter, workers=workers)
+        with telling(output, reporter) as conclude:
+            files = find_inputs(inputs, store.place)
+            job = make_job(store, manifest, output, asked)
+            summary = conclude(score_files(job, files, reporter, workers=workers))
     else:
         quieten_prefect()
         from flows.scoring import run_scoring_flow

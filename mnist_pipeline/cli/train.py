@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mnist_pipeline.pipeline import Result
     from mnist_pipeline.stages.run import Stage
 
-STAGES = ["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+STAGES = ["ingest", "validate", "inspect", "normalize", "train", "evaluate", "publish"]
 
 
 @click.command(
@@ -34,9 +34,16 @@ Sources:
   png:DIR                    a folder of pictures, one sub-folder a class
 
 \b
+What --source names must be there and good. --landing takes the same words for files that arrive
+by day: there may be none, a bad one is quarantined whole (`mnist-pipeline data replay`), and what
+is known by name, size and time is not read again. Data that the champion of the name has not
+learned from is read by it first; if it objects, the run is held (`mnist-pipeline data accept`).
+
+\b
 Examples:
   mnist-pipeline train --source mnist --preset fast
   mnist-pipeline train --source 'csv:landing/*.csv' --set train.epochs=20 --seed 1
+  mnist-pipeline train --source mnist --landing 'csv:landing/*.csv'
   mnist-pipeline train --config nightly.toml --fail-on-hold --json
 
 Configuration, lowest precedence first: preset, --config, --set, the other options. Sections:
@@ -45,6 +52,9 @@ like describe the keys of a plugin, `--show-config` prints what would be used.
 """
 )
 @click.option("--source", "sources", multiple=True, metavar="SPEC", help="Where rows come from.")
+@click.option(
+    "--landing", "landing", multiple=True, metavar="SPEC", help="Where more arrives by day."
+)
 @click.option("--preset", metavar="NAME", help="fast (default), standard or tutorial.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key, repeatable.")
@@ -60,23 +70,30 @@ like describe the keys of a plugin, `--show-config` prints what would be used.
 @click.option("--no-promote", is_flag=True, help="Publish, but move no champion.")
 @click.option("--no-exam", is_flag=True, help="Judge on validation rows, publish nothing.")
 @click.option("--force", type=click.Choice(STAGES), help="Redo this stage and what follows.")
+@click.option("--verify", is_flag=True, help="Read all files again, however unchanged they seem.")
 @click.option("--fail-on-hold", is_flag=True, help="Exit with 4 if the candidate is held.")
 @click.option("--show-config", is_flag=True, help="Print the resolved configuration and stop.")
 @global_options
 @click.pass_obj
 def train(
-    console: Console, /, engine: str, force: Stage | None, show_config: bool, **options: Any
+    console: Console,
+    /,
+    engine: str,
+    force: Stage | None,
+    verify: bool,
+    show_config: bool,
+    **options: Any,
 ) -> int:
     """Train a model, judge it, publish it.
 
     Without options: the preset `fast` on drawn digits, through a Prefect flow.
     """
     from mnist_pipeline.configfile import explained_toml
-    from mnist_pipeline.stages.ingest import build_source
+    from mnist_pipeline.stages.inputs import build_source
     from mnist_pipeline.stages.resolve import resolved
 
     config = resolved(_config(**options))
-    for spec in config.data.sources:
+    for spec in config.data.specs:
         build_source(spec)  # a mistake in one is told before anything slow begins
     if show_config:
         console.result(config.to_json(), explained_toml(config).rstrip())
@@ -88,20 +105,24 @@ def train(
         from mnist_pipeline.stages.run import Run
 
         heed_ctrl_c()
-        result = run_pipeline(Run(console.store(), config, force=force, reporter=reporter))
+        run = Run(console.store(), config, force=force, verify=verify, reporter=reporter)
+        result = run_pipeline(run)
     else:
         quieten_prefect()
         from flows.training import run_training_flow
 
         heed_ctrl_c()
         reporter.begin("prefect", "starting")
-        result = run_training_flow(config, console.workspace, force=force, reporter=reporter)
+        result = run_training_flow(
+            config, console.workspace, force=force, verify=verify, reporter=reporter
+        )
     console.result(result.to_json(), lambda: _print(result))
     return result.outcome.exit_code
 
 
 def _config(
     sources: tuple[str, ...],
+    landing: tuple[str, ...],
     preset: str | None,
     file: Path | None,
     settings: tuple[str, ...],
@@ -122,10 +143,13 @@ def _config(
     flags: dict[str, dict[str, Any] | str] = {}
     if name is not None:
         flags["name"] = name
-    if sources or no_exam:
-        flags["data"] = {"sources": list(sources)} if sources else {}
-        if no_exam:
-            flags["data"] = {**flags["data"], "use_exam": False}  # type: ignore[dict-item]
+    data: dict[str, Any] = {"sources": list(sources)} if sources else {}
+    if landing:
+        data["landing"] = list(landing)
+    if no_exam:
+        data["use_exam"] = False
+    if data:
+        flags["data"] = data
     if seed is not None:
         flags["train"] = {"seed": seed}
     if no_promote:
@@ -139,6 +163,8 @@ def _config(
 
 
 def _print(result: Result) -> None:
+    from mnist_pipeline.evaluate.inspection_page import INSPECTION, how_to_accept
+
     outcome, metrics = result.outcome, result.outcome.metrics
     version = f"{result.model}@{outcome.version}" if outcome.version else result.model
     colour = {"promoted": "green", "blocked": "red", "held": "yellow"}.get(outcome.status)
@@ -146,6 +172,8 @@ def _print(result: Result) -> None:
     click.secho(f"{version}: {outcome.status}", fg=colour, bold=True)
     for reason in outcome.reasons:
         click.echo(f"  {reason}")
+    if outcome.report.endswith(INSPECTION) and not outcome.reasons[0].startswith("exam_changed"):
+        click.echo(f"  to learn from it all the same: {how_to_accept(result.model)}")
     if "accuracy" in metrics:
         click.echo(
             f"  reads {metrics['accuracy']:.2%} of {metrics['n']:,} "

@@ -119,6 +119,10 @@ class Source(Protocol):
         ...
 
 
+class NothingThereError(DataError):
+    """A path or a pattern leads to no file; in a landing that is no error, but a quiet day."""
+
+
 def identity_of_files(paths: tuple[Path, ...]) -> str:
     """The digest of several files' bytes, for `PartInput.identity`.
 
@@ -133,12 +137,13 @@ def identity_of_files(paths: tuple[Path, ...]) -> str:
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """The error for a file that the operating system will not let us read."""
+    kind: type[DataError] = DataError
     if isinstance(error, FileNotFoundError):
-        headline, remedy = f"{path.name} does not exist", "check the path"
+        kind, headline, remedy = NothingThereError, f"{path.name} does not exist", "check the path"
     elif isinstance(error, IsADirectoryError):
         headline, remedy = f"{path.name} is a directory, not a file", "name the file inside it"
     elif isinstance(error, PermissionError):
         headline, remedy = f"{path.name} may not be read", "give this user read permission on it"
     else:
         headline, remedy = f"{path.name} cannot be read", "check the disk it lies on"
-    return DataError(headline, file=str(path), cause=error.strerror or str(error), remedy=remedy)
+    return kind(headline, file=str(path), cause=error.strerror or str(error), remedy=remedy)

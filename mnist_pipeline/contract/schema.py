@@ -7,6 +7,8 @@ an environment that switched it off) and nothing is accepted.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pandera.polars as pa
 import polars as pl
@@ -17,6 +19,7 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import IntegrityError
 
 
+@functools.cache
 def facts_schema(contract: ImageContract, *, labelled: bool) -> pa.DataFrameSchema:
     """The rules of the contract for a frame made by `facts_frame`."""
     columns = {

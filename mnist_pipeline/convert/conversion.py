@@ -22,7 +22,7 @@ from mnist_pipeline.data.parquet import Rows
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.reporting import Reporter, Step, listening
 from mnist_pipeline.sources.files import path_of
-from mnist_pipeline.stages.ingest import inputs_of, parse_spec
+from mnist_pipeline.stages.inputs import inputs_of, parse_spec
 from mnist_pipeline.store.objects import Store
 
 

@@ -20,7 +20,7 @@ from mnist_pipeline.data.png import png_bytes
 from mnist_pipeline.data.sheet import contact_sheet
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.reporting import Reporter, Step, listening
-from mnist_pipeline.stages.ingest import inputs_of
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.store.objects import Store
 
 

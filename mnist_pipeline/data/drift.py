@@ -158,14 +158,14 @@ class Drift:
         return dataclasses.asdict(self)
 
 
-def drift(seen: Traits, learned: Traits) -> Drift | None:
+def drift(seen: Traits, learned: Traits, *, fewest: int = FEWEST_ROWS) -> Drift | None:
     """The drift of what was seen from what was learned; None if there are too few rows to tell.
 
     Ink and confidence are numbers: their distance is that of Kolmogorov and Smirnov, the largest
     difference of the cumulative shares. Labels and pixel values are kinds: theirs is the total
     variation, half the sum of the differences of the shares.
     """
-    if seen.n < FEWEST_ROWS or learned.n == 0:
+    if seen.n < fewest or learned.n == 0:
         return None
     distances = {
         "ink": _kolmogorov_smirnov(seen.ink, learned.ink),

@@ -134,7 +134,15 @@ def _writer_options() -> dict[str, Any]:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Writes a small table with this project's settings (zstd, page checksums)."""
-    pq.write_table(table, path, compression="zstd", compression_level=1, write_page_checksum=True)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=False,  # with one, and with statistics, an index costs three times as much
+        write_statistics=False,
+        write_page_checksum=True,
+    )
 
 
 def read_table(path: Path, schema: pa.Schema | None = None) -> pa.Table:
@@ -274,5 +282,5 @@ def _damaged(path: Path, error: Exception) -> IntegrityError:
         "a Parquet file in the workspace is damaged",
         file=path.name,
         cause=str(error).partition("\n")[0],
-        remedy="restore it from a backup; parts and results of stages are made anew by a run",
+        remedy="restore it from a backup; `mnist-pipeline train --verify` makes parts anew",
     )

@@ -55,25 +55,40 @@ def group(digests: Digests) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
     Returns:
         ids (N,), the order (N,) that sorts rows by id, and the number of groups.
     """
-    words = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2)
-    order = np.lexsort((words[:, 1], words[:, 0]))
-    ordered = words[order]
-    new = np.ones(len(words), np.bool_)
-    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
-    ids = np.empty(len(words), np.int64)
+    first, second = np.ascontiguousarray(digests).view("<u8").reshape(-1, 2).T.copy()
+    # One half is enough to sort by, at a fifth of the cost, unless it is equal where the other is
+    # not: among a million images that happens once in 30 million times.
+    order = np.argsort(first)
+    alike, same = _like_the_one_before(first[order]), _like_the_one_before(second[order])
+    if (alike & ~same).any():
+        order = np.lexsort((second, first))
+        alike, same = _like_the_one_before(first[order]), _like_the_one_before(second[order])
+    new = ~(alike & same)
+    ids = np.empty(len(first), np.int64)
     ids[order] = np.cumsum(new) - 1
     return ids, order, int(new.sum())
 
 
+def _like_the_one_before(values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of (N,) values equal the one before them: (N,) bool."""
+    like = np.zeros(len(values), np.bool_)
+    like[1:] = values[1:] == values[:-1]
+    return like
+
+
 def conflicting(digests: Digests, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Rows whose image occurs with more than one label, all members of each such group: (N,)."""
-    if not len(labels):
-        return np.zeros(0, np.bool_)
-    ids, order, _ = group(digests)
-    ordered = labels[order]
-    starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
-    lowest = np.minimum.reduceat(ordered, starts)
-    highest = np.maximum.reduceat(ordered, starts)
+    ids, _, groups = group(digests)
+    return _with_two_labels(ids, labels, groups)
+
+
+def _with_two_labels(
+    ids: NDArray[np.int64], labels: NDArray[np.uint8], groups: int
+) -> NDArray[np.bool_]:
+    """Rows in whose group, by (N,) ids, there is more than one label: (N,) bool."""
+    lowest, highest = np.full(groups, 255, np.uint8), np.zeros(groups, np.uint8)
+    np.minimum.at(lowest, ids, labels)
+    np.maximum.at(highest, ids, labels)
     return np.asarray((lowest != highest)[ids], np.bool_)
 
 
@@ -138,14 +153,16 @@ def assign(
         judged: whether the exam is used; if not, its rows are set aside.
     """
     learnable = ~official
-    in_exam = contained(digests, exam_digests)
+    ids, _, groups = group(np.concatenate([digests, exam_digests]))
+    ids, asked = ids[: len(digests)], ids[len(digests) :]
+    in_exam = np.bincount(asked, minlength=groups).astype(np.bool_)[ids]
     overlap = learnable & in_exam & ~origin
     own = learnable & in_exam & origin
     conflict = np.zeros(len(digests), np.bool_)
     open_rows = learnable & ~in_exam
-    conflict[open_rows] = conflicting(digests[open_rows], labels[open_rows])
+    conflict[open_rows] = _with_two_labels(ids[open_rows], labels[open_rows], groups)
     if official_is_exam:
-        conflict[official] = conflicting(digests[official], labels[official])
+        conflict[official] = _with_two_labels(ids[official], labels[official], groups)
         own |= official & ~conflict
 
     sides = np.full(len(digests), Side.TRAIN, np.uint8)

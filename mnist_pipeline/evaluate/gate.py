@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,13 @@ class Finding:
     reasons: tuple[str, ...]
 
 
+@runtime_checkable
 class Gate(Protocol):
-    """The gate seam: a frozen dataclass of options that judges a case."""
+    """The gate seam: a frozen dataclass of options that judges a case.
+
+    One that judges new data before anything is trained has `inspect` in place of `judge`, or both:
+    see `data_gate.DataGate`.
+    """
 
     def judge(self, case: Case) -> Finding:
         """The finding; the same for the same case, at any time and on any machine."""

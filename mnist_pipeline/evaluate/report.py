@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
-import string
-
 from mnist_pipeline.evaluate.charts import learning_figures
 from mnist_pipeline.evaluate.data_section import data as data_section
 from mnist_pipeline.evaluate.error_sections import errors
-from mnist_pipeline.evaluate.markup import Html, el, join, part, section, text
+from mnist_pipeline.evaluate.markup import Html, el, join, part, section
+from mnist_pipeline.evaluate.page import page
 from mnist_pipeline.evaluate.report_data import ReportData
 from mnist_pipeline.evaluate.verdict_section import head, name_of, verdict
 
@@ -27,16 +24,8 @@ def render(data: ReportData) -> str:
         data_section(data),
         _origin(data),
     )
-    return string.Template(_resource("report.html")).substitute(
-        title=text(f"{name_of(data)}: {verdict(data.status)[1].lower()}"),
-        css=_resource("report.css"),
-        body=join((head(data), el("main", *sections))),
-    )
-
-
-@functools.cache
-def _resource(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
+    title = f"{name_of(data)}: {verdict(data.status)[1].lower()}"
+    return page(title, join((head(data), el("main", *sections))))
 
 
 def _origin(data: ReportData) -> Html:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from mnist_pipeline.evaluate.charts import interval_chart
@@ -64,7 +65,7 @@ def head(data: ReportData) -> Html:
     """Verdict, number, interval, comparison, reasons."""
     style, word = verdict(data.status)
     version = "" if data.version is None else f" · version {data.version}"
-    comparison, reasons = _comparison(data), _reasons(data)
+    comparison, reasons = _comparison(data), reason_list(data.reasons)
     return el(
         "header",
         el("p", data.model, version, class_="eyebrow"),
@@ -161,10 +162,11 @@ def _drawings(data: ReportData) -> Html:
     return el("div", *(el("p", line) for line in lines), class_="notice") if lines else Html()
 
 
-def _reasons(data: ReportData) -> Html:
-    reasons = []
-    for reason in data.reasons:
+def reason_list(reasons: Sequence[str]) -> Html:
+    """Reasons as sentences, each with its code."""
+    items = []
+    for reason in reasons:
         code, _, sentence = reason.partition(": ")
         words = sentence[:1].upper() + sentence[1:] + "." if sentence else ""
-        reasons.append(el("li", words, " ", el("code", code)))
-    return el("ul", *reasons, class_="reasons") if reasons else Html()
+        items.append(el("li", words, " ", el("code", code)))
+    return el("ul", *items, class_="reasons") if items else Html()

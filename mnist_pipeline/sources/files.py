@@ -8,7 +8,12 @@ import gzip
 import zlib
 from pathlib import Path
 
-from mnist_pipeline.contract.records import Role, identity_of_files, unreadable
+from mnist_pipeline.contract.records import (
+    NothingThereError,
+    Role,
+    identity_of_files,
+    unreadable,
+)
 from mnist_pipeline.errors import DataError
 
 BLOCK_ROWS = 8192
@@ -59,7 +64,8 @@ def files_at(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     """What a path names: itself, a folder's files with one of `suffixes`, or a pattern's matches.
 
     Raises:
-        DataError: nothing is there, or something that cannot be read twice as a file.
+        NothingThereError: nothing is there.
+        DataError: something is there that cannot be read twice as a file.
     """
     path = path_of(pattern)
     try:
@@ -76,7 +82,7 @@ def files_at(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
     if not found:
         expected = f"files named *{' or *'.join(suffixes)}" if path.is_dir() else "a match"
         remedy = "check the path; `**` in a pattern searches sub-folders"
-        raise DataError(
+        raise NothingThereError(
             f"{base_name(path) or path} leads to no file",
             file=str(path),
             expected=expected,

@@ -24,7 +24,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_pipeline.contract.records import PartInput, Records, Role, identity_of_files, unreadable
+from mnist_pipeline.contract.records import (
+    NothingThereError,
+    PartInput,
+    Records,
+    Role,
+    identity_of_files,
+    unreadable,
+)
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.plugins import option
@@ -104,7 +111,7 @@ class Idx:
                 remedy="name the file of images as MNIST does, and the labels beside it",
             )
         if not pairs:
-            raise DataError(
+            raise NothingThereError(
                 f"there are no IDX files in the folder {path.name or path}",
                 folder=str(path),
                 expected="names like train-images-idx3-ubyte, plain or .gz",

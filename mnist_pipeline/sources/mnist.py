@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mnist_pipeline.contract.records import PartInput, unreadable
+from mnist_pipeline.contract.records import PartInput, Records, unreadable
+from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.plugins import option
 from mnist_pipeline.reporting import Step, listener
@@ -53,6 +55,36 @@ _WAYS_ON = (
 
 
 @dataclasses.dataclass(frozen=True)
+class MnistPart(IdxPart):
+    """A pair of MNIST's files, verified before anything of them is believed.
+
+    Not when they are looked up: what is known not to have changed since is not read every night.
+    """
+
+    wanted: tuple[Wanted, ...] = ()
+
+    def identity(self) -> str:
+        self._verify()
+        return super().identity()
+
+    def read(self, contract: ImageContract) -> Iterator[Records]:
+        self._verify()
+        return super().read(contract)
+
+    def _verify(self) -> None:
+        for path, wanted in zip(self.paths, self.wanted, strict=True):
+            if wrong := _fault(path, wanted):
+                raise DataError(
+                    f"{path.name} is not the file that MNIST calls so",
+                    file=str(path),
+                    expected=f"sha256 {wanted.sha256} of {wanted.size} bytes, uncompressed",
+                    found=wrong,
+                    remedy="put the original there, or use --source idx:DIR to train on other "
+                    "files",
+                )
+
+
+@dataclasses.dataclass(frozen=True)
 class Mnist:
     """MNIST's 60,000 training images, and its 10,000 test images as the exam.
 
@@ -84,8 +116,8 @@ class Mnist:
         else:
             found = have(wanted, self.downloads(), self._mirrors())
         return [
-            IdxPart(found[0].name, "train", found[0], found[1]),
-            IdxPart(found[2].name, "exam", found[2], found[3]),
+            MnistPart(found[0].name, "train", found[0], found[1], wanted=TRAIN),
+            MnistPart(found[2].name, "exam", found[2], found[3], wanted=EXAM),
         ]
 
     def downloads(self) -> Path:
@@ -121,10 +153,10 @@ def test_part(downloads: Path | None) -> IdxPart | None:
 
 
 def look_up(folder: Path, wanted: Sequence[Wanted]) -> list[Path]:
-    """The wanted files in a folder that somebody named, verified.
+    """The wanted files in a folder that somebody named, not verified yet.
 
     Raises:
-        DataError: one is missing, cannot be read, or holds something else.
+        DataError: one is missing.
     """
     found = [next((path for path in _spellings(folder, w) if path.exists()), None) for w in wanted]
     missing = [w.name for w, path in zip(wanted, found, strict=True) if path is None]
@@ -135,18 +167,7 @@ def look_up(folder: Path, wanted: Sequence[Wanted]) -> list[Path]:
             missing=", ".join(missing),
             remedy="put them there, plain or gzipped, or name no folder to have them downloaded",
         )
-    paths = [path for path in found if path is not None]
-    for w, path in zip(wanted, paths, strict=True):
-        wrong = _fault(path, w)
-        if wrong is not None:
-            raise DataError(
-                f"{path.name} is not the file that MNIST calls so",
-                file=str(path),
-                expected=f"sha256 {w.sha256} of {w.size} bytes, uncompressed",
-                found=wrong,
-                remedy="put the original there, or use --source idx:DIR to train on other files",
-            )
-    return paths
+    return [path for path in found if path is not None]
 
 
 def have(
@@ -175,9 +196,17 @@ def _tell(name: str, done: int, total: int | None) -> None:
 
 def _fault(path: Path, wanted: Wanted) -> str | None:
     try:
-        return fault(path, wanted)
+        stat = path.stat()
+        return _fault_as_of(path, wanted, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise unreadable(path, error) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _fault_as_of(path: Path, wanted: Wanted, size: int, modified: int) -> str | None:
+    """Reads a file once a process as long as it does not change."""
+    del size, modified
+    return fault(path, wanted)
 
 
 def _spellings(folder: Path, wanted: Wanted) -> list[Path]:

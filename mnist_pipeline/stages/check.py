@@ -16,7 +16,8 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.split import Assignment, Digests, Side, assign
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.reporting import Reporter, Step, listening
-from mnist_pipeline.stages.ingest import accepted_rows, inputs_of
+from mnist_pipeline.stages.ingest import accepted_rows
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.validate import check_classes
 from mnist_pipeline.store.objects import Store
 

@@ -56,6 +56,15 @@ def choose_exam(
             found=run.contract.fingerprint[:12],
             remedy="train this data under another --name",
         )
+    if known and _made_of(run, known, parts):
+        return ExamChoice(
+            exam=known,
+            frozen=True,
+            questions=exam_questions(run, known),
+            origin=_origin(parts, index, known),
+            official_counts=True,
+            changed_to=None,
+        )
     cut = _official_or_share(run, index, official, known)
     if not run.config.data.use_exam:
         questions = exam_questions(run, known) if known else index.digest[cut]
@@ -80,6 +89,13 @@ def choose_exam(
         official_counts=exam.kind == "official" and exam == (offered or exam),
         changed_to=offered.digest if offered and offered.digest != exam.digest else None,
     )
+
+
+def _made_of(run: Run, exam: Exam, parts: Sequence[Part]) -> bool:
+    """Whether the sources' own test parts are, by their keys, those that the exam was made of."""
+    official = tuple(part.key for part in parts if part.role == "exam")
+    same = exam.kind == "official" and exam.origins == official
+    return same and run.config.data.use_exam and run.store.verifies(exam.data)
 
 
 def _official_or_share(

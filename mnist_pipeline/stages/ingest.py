@@ -4,50 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from mnist_pipeline import plugins
 from mnist_pipeline.contract.facts import row_digests
 from mnist_pipeline.contract.quarantine import QuarantineWriter, Sink
-from mnist_pipeline.contract.records import PartInput, Records, Role, Source
+from mnist_pipeline.contract.records import PartInput, Records, Role
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.contract.validate import Judge
 from mnist_pipeline.data.parquet import CanonicalWriter, Rows
-from mnist_pipeline.errors import ConfigError, did_you_mean
-from mnist_pipeline.refs import Ref, digest_of, readable_json
+from mnist_pipeline.errors import ConfigError, DataError
+from mnist_pipeline.refs import Ref, code_digest, readable_json
 from mnist_pipeline.reporting import Step
+from mnist_pipeline.stages.inputs import Input
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.inputs import (
+    FileStamp,
+    InputRecord,
+    objects_below,
+    stamps_of,
+    write_record,
+)
+from mnist_pipeline.store.memo import hold_on_to
 from mnist_pipeline.store.objects import ObjectMissingError, Store
-
-
-@dataclasses.dataclass(frozen=True)
-class Input:
-    """One input of a source, with all that its part's key depends on.
-
-    Attributes:
-        plugin: the source's resolved name, e.g. `csv.v1`.
-        options: the options that change what is read (not where it lies).
-        part: the input itself.
-    """
-
-    plugin: str
-    options: Mapping[str, Any]
-    part: PartInput
-
-    def key(self, contract: ImageContract) -> str:
-        """The part key: a sha256 over source bytes, plugin, options and contract."""
-        return digest_of(
-            {
-                "bytes": self.part.identity(),
-                "plugin": self.plugin,
-                "options": dict(self.options),
-                "contract": contract.fingerprint,
-            }
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +45,9 @@ class Part:
         places: the first rejected rows.
         data: the canonical Parquet file of accepted rows.
         quarantine: the rejected rows, if there are any.
+        landing: whether it came from the landing.
+        first_name: what it was called when it was ingested; a name may change, its rows do not.
+        changed: whether its file held something else when somebody last looked.
     """
 
     key: str
@@ -73,82 +58,26 @@ class Part:
     places: list[dict[str, Any]]
     data: Ref
     quarantine: Ref | None
+    landing: bool = False
+    first_name: str = ""
+    changed: bool = False
+
+    @property
+    def objects(self) -> list[str]:
+        """The keys of what it is made of."""
+        return [ref.key for ref in (self.data, self.quarantine) if ref]
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """`part.json`: what will be true of these rows wherever they turn up again."""
+        fields = dataclasses.asdict(self)
+        return {name: fields[name] for name in fields if name not in _OF_THE_DAY}
 
 
-def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
-    """`csv:landing/*.csv,labelled=false` as a source's name and its options.
-
-    What stands before the first `key=value` is the plugin's first option (a path).
-
-    Raises:
-        ConfigError: no such source, or it takes no path.
-    """
-    name, _, rest = spec.partition(":")
-    known = {info.base_name for info in plugins.available("source")}
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.v[0-9]+)?", name):
-        raise ConfigError(
-            f"{spec!r} is not a source",
-            remedy=f"say what it is: csv:{spec}, parquet:{spec} or idx:{spec}",
-        )
-    if name.partition(".v")[0] not in known:
-        raise ConfigError(f"there is no source called {name!r}", remedy=did_you_mean(name, known))
-    options: dict[str, Any] = {}
-    pieces = re.split(r",(?=[a-z_]+=)", rest) if rest else []
-    if pieces and not re.match(r"[a-z_]+=", pieces[0]):
-        first = dataclasses.fields(plugins.load("source", name))[0]
-        if first.type not in ("str", str):
-            raise ConfigError(
-                f"the source {name!r} takes no path, but was given {pieces[0]!r}",
-                remedy=f"`mnist-pipeline plugins show {name}` lists its options",
-            )
-        options[first.name] = pieces.pop(0)
-    for piece in pieces:
-        key, _, value = piece.partition("=")
-        options[key] = value
-    return plugins.resolve("source", name).name, options
+_OF_THE_DAY = ("landing", "first_name", "changed")
 
 
-def build_source(spec: str) -> Source:
-    """The source a spec means, its options checked; nothing is opened.
-
-    Raises:
-        ConfigError: there is no such source or option.
-    """
-    source: Source = plugins.build("source", *parse_spec(spec))
-    return source
-
-
-def inputs_of(
-    specs: Sequence[str], store: Store | None, overrides: Mapping[str, Any] | None = None
-) -> list[Input]:
-    """Every input of every source, in the order given.
-
-    Args:
-        specs: what `--source` takes.
-        store: the workspace: downloads are kept there; None for none.
-        overrides: options for every source that has them.
-
-    Raises:
-        ConfigError: a spec is wrong. DataError: a named input is not there.
-    """
-    inputs: list[Input] = []
-    for spec in specs:
-        name, options = parse_spec(spec)
-        fields = {field.name: field for field in dataclasses.fields(plugins.load("source", name))}
-        if "cache" in fields and "cache" not in options and store and store.root:
-            options["cache"] = str(store.root / "downloads" / "mnist")
-        options |= {key: value for key, value in (overrides or {}).items() if key in fields}
-        source = plugins.build("source", name, options)
-        meaning = {
-            field.name: getattr(source, field.name)
-            for field in fields.values()
-            if not field.metadata.get("locates")
-        }
-        inputs += [Input(name, meaning, part) for part in source.parts()]
-    return inputs
+class UnsettledError(DataError):
+    """Somebody is still writing the file."""
 
 
 def ingest(run: Run, source: Input) -> Part:
@@ -159,11 +88,22 @@ def ingest(run: Run, source: Input) -> Part:
     """
     name = source.part.name
     with run.timed("ingest", name) as words:
+        looked, files = time.time_ns(), stamps_of(source.part.paths)
         key = source.key(run.contract)
-        known = None if run.forced("ingest") else _recall(run.store, key, source.part)
-        part = known or _make(run, key, source.part)
+        before = source.record(run.store, run.contract)
+        known = None
+        if not run.forced("ingest"):
+            if before and (fault := before.unreadable(key)):
+                raise DataError(fault["headline"], remedy=fault["remedy"], **fault["facts"])
+            known = recall_part(run.store, key, name, source.part.role)
+        part = known or _make(run, key, source.part, files)
+        changed = before is not None and before.key not in ("", key)
+        part = dataclasses.replace(part, landing=source.landing, changed=changed)
+        remember(run, source, key, files, looked, part=part)
         rejected = sum(part.rejected.values())
         words.append(f"{name}: {part.rows:,} rows")
+        if changed:
+            words.append("its file has changed")
         if rejected:
             words.append(f"{rejected:,} rejected")
         if known:
@@ -171,22 +111,77 @@ def ingest(run: Run, source: Input) -> Part:
         return part
 
 
-def _recall(store: Store, key: str, source: PartInput) -> Part | None:
+def remember(
+    run: Run,
+    source: Input,
+    key: str,
+    files: tuple[FileStamp, ...] | None,
+    looked: int,
+    *,
+    part: Part | None = None,
+    fault: Mapping[str, Any] | None = None,
+    since: str = "",
+) -> None:
+    """Keeps what was found of an input's files, see `InputRecord`."""
+    if not source.part.paths:
+        return
+    objects = objects_below(run.store, f"parts/{key}", part.objects) if part else {}
+    record = InputRecord(
+        plugin=source.plugin,
+        options=dict(source.options),
+        paths=source.absolute,
+        contract=run.contract.fingerprint,
+        key=key,
+        files=files or (),
+        looked=looked,
+        objects=objects,
+        fault=fault,
+        code=code_digest() if fault else "",
+        since=since,
+    )
+    write_record(run.store, record)
+
+
+def recall_part(
+    store: Store,
+    key: str,
+    name: str,
+    role: Role,
+    *,
+    unless_changed: Mapping[str, str] | None = None,
+) -> Part | None:
+    """The part of that key, if it was ingested before and all of it is whole.
+
+    Args:
+        store: where.
+        key: its part key.
+        name: what it is called today; it may have been ingested under another name.
+        role: what it is used for today.
+        unless_changed: how a listing described its objects when they were verified: if it still
+            does, they are not read again.
+    """
+    record = f"parts/{key}/part.json"
     try:
-        memo = json.loads(store.get(f"parts/{key}/part.json"))
+        stored = store.get(record)
+        memo = json.loads(stored)
         data = Ref.from_json(memo["data"])
         quarantine = Ref.from_json(memo["quarantine"]) if memo["quarantine"] else None
         rows, rejected, places = memo["rows"], memo["rejected"], memo["places"]
+        first_name = memo["name"]
     except (ObjectMissingError, ValueError, KeyError, TypeError):
         return None
-    if not all(store.verifies(ref) for ref in (data, quarantine) if ref):
-        return None
     # A file that was ingested under another name goes by the one it has today.
-    places = [{**place, "source": source.name} for place in places]
-    return Part(key, source.name, source.role, rows, rejected, places, data, quarantine)
+    places = [{**place, "source": name} for place in places]
+    part = Part(key, name, role, rows, rejected, places, data, quarantine, first_name=first_name)
+
+    def unchanged() -> bool:
+        return objects_below(store, f"parts/{key}", part.objects) == unless_changed
+
+    refs = [ref for ref in (data, quarantine) if ref]
+    return part if hold_on_to(store, record, stored, refs, unless=unchanged) else None
 
 
-def _make(run: Run, key: str, source: PartInput) -> Part:
+def _make(run: Run, key: str, source: PartInput, files: tuple[FileStamp, ...] | None) -> Part:
     with run.store.scratch() as folder:
         data_path, rejected_path = folder / "part.parquet", folder / "rejected.parquet"
         with (
@@ -202,6 +197,12 @@ def _make(run: Run, key: str, source: PartInput) -> Part:
                     )
                 writer.write(rows)
                 run.reporter.step(Step(writer.rows + rejected.total, 0, "rows", source.name))
+        if stamps_of(source.paths) != files:
+            raise UnsettledError(
+                f"{source.name} changed while it was read",
+                file=str(source.paths[0]),
+                remedy="let whoever writes it finish; writing to another name and renaming is safe",
+            )
         quarantine_ref = None
         if rejected.total:
             quarantine_ref = run.store.upload(
@@ -217,6 +218,7 @@ def _make(run: Run, key: str, source: PartInput) -> Part:
         places=rejected.places,
         data=data,
         quarantine=quarantine_ref,
+        first_name=source.name,
     )
     run.store.put(f"parts/{key}/part.json", readable_json(part.to_json()))
     return part

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
 from mnist_pipeline.errors import PipelineError
-from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, combine
+from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, combine
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.refs import Ref
 from mnist_pipeline.stages.evaluate import questions
@@ -52,16 +52,17 @@ def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
             # A champion that cannot be used must not be replaced unseen: somebody has to look.
             findings.append(Finding("hold", (f"champion_unusable: {error.headline}",)))
     if snapshot.exam_changed_to:
-        findings.append(Finding("hold", (_exam_changed(run, snapshot),)))
+        findings.append(Finding("hold", (exam_changed(run, snapshot),)))
     case = Case(candidate, champion, _best_accuracy(run, snapshot))
     # Without the champion's answers there is nothing to compare, but the floors still hold.
     comparable = champion is not None or seen is None
-    gates = gates_of(run.config)
+    gates = [gate for gate in gates_of(run.config) if isinstance(gate, Gate)]
     findings += [gate.judge(case) for gate in gates if comparable or isinstance(gate, Floors)]
     return Verdict(combine(findings), seen, champion)
 
 
-def _exam_changed(run: Run, snapshot: Snapshot) -> str:
+def exam_changed(run: Run, snapshot: Snapshot) -> str:
+    """Why a run is held whose sources bring other test rows than the model is judged on."""
     name = run.config.name
     own = snapshot.exam.digest[:12] if snapshot.exam else "none"
     brought = str(snapshot.exam_changed_to)[:12]

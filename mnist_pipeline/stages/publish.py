@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from mnist_pipeline.config import Config
 from mnist_pipeline.data.drift import profile_with_answers
+from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
 from mnist_pipeline.stages.evaluate import evaluation_of
@@ -19,6 +21,7 @@ from mnist_pipeline.stages.version_report import render_report
 from mnist_pipeline.store.bundles import BUNDLE_FILES
 from mnist_pipeline.store.manifest import Manifest, environment
 from mnist_pipeline.store.memo import StageResult
+from mnist_pipeline.store.overrides import overrides
 from mnist_pipeline.store.registry import Registry, now
 
 GATE_FAILED = 4
@@ -32,7 +35,7 @@ class Outcome:
     Attributes:
         status: `promoted`, `held`, `blocked` or `unchanged`.
         reasons: `code: sentence` each, the deciding ones first.
-        version: the version it became, or None (`--no-exam`).
+        version: the version it became, or None (`--no-exam`, or held before training).
         metrics: accuracy, log_loss, ece, n.
         report: the key of the report.
         exit_code: 0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`).
@@ -50,17 +53,37 @@ class Outcome:
 
 def run_key(config: Config, snapshot: Snapshot) -> str:
     """A sha256 over what a run's result depends on: data, exam, configuration, code."""
-    exam = snapshot.exam.digest if snapshot.exam else None
-    resolved = config.to_json()
-    # Where the rows came from is in the data set; how a hold is told changes no result.
-    del resolved["data"]["sources"], resolved["gate"]["fail_on_hold"]
+    return run_key_of(
+        config.to_json(),
+        dataset=snapshot.digest,
+        exam=snapshot.exam.digest if snapshot.exam else None,
+        exam_changed_to=snapshot.exam_changed_to,
+        packages=plugin_packages(config),
+        code=code_digest(),
+    )
+
+
+def run_key_of(
+    config: Mapping[str, Any],
+    *,
+    dataset: str,
+    exam: str | None,
+    exam_changed_to: str | None,
+    packages: Mapping[str, str],
+    code: str,
+) -> str:
+    """The same from its ingredients, today's or those that a manifest has written down."""
+    places = ("sources", "landing", "max_bad_files")
+    data = {key: value for key, value in config["data"].items() if key not in places}
+    gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
     return digest_of(
         {
-            "dataset": snapshot.digest,
-            "exam": [exam, snapshot.exam_changed_to],
-            "config": resolved,
-            "packages": plugin_packages(config),
-            "code": code_digest(),
+            "dataset": dataset,
+            "exam": [exam, exam_changed_to],
+            # Where the rows came from is in the data set; how a hold is told changes no result.
+            "config": {**config, "data": data, "gate": gate},
+            "packages": dict(packages),
+            "code": code,
         }
     )
 
@@ -75,16 +98,52 @@ def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
     value = last.value
     if any(reason.startswith("champion_unusable") for reason in value["reasons"]):
         return None  # somebody may have mended it
-    manifest = Registry(run.store).manifest(run.config.name, value["version"])
+    reading = None
+    if value["version"] is not None:
+        manifest = Registry(run.store).manifest(run.config.name, value["version"])
+        reading = transfer(run, manifest.files)
+    elif value["held_by"] != _judges(run):
+        return None  # another champion may see it differently, and somebody may have let it through
     return Outcome(
         "unchanged",
         (f"unchanged: same data, configuration and code as run {value['run']}", *value["reasons"]),
         value["version"],
         value["metrics"],
         value["report"],
-        _exit_code(run.config, value["status"]),
-        transfer(run, manifest.files),
+        exit_code(run.config, value["status"]),
+        reading,
     )
+
+
+def record_hold(
+    run: Run, snapshot: Snapshot, outcome: Outcome, new_parts: list[dict[str, str]]
+) -> None:
+    """Puts a run held before training on record, so that the next one with its data repeats it.
+
+    Args:
+        run: the run.
+        snapshot: its data.
+        outcome: how it ended.
+        new_parts: the name and digest of each part that was new.
+    """
+    record = {
+        "run": run.id,
+        "run_key": run_key(run.config, snapshot),
+        "finished": now(),
+        "dataset": snapshot.summary(),
+        "seconds": dict(run.seconds),
+        **dataclasses.asdict(outcome),
+        "held_by": _judges(run),
+        "new_parts": new_parts,
+    }
+    Registry(run.store).record_run(run.config.name, record)
+
+
+def _judges(run: Run) -> list[int]:
+    """Who held it: the champion, by its number in the series, and the last override there was."""
+    champion = Registry(run.store).champion(run.config.name)
+    override = overrides(run.store, run.config.name).latest()
+    return [entry.sequence if entry else 0 for entry in (champion, override)]
 
 
 def publish(
@@ -131,7 +190,7 @@ def publish(
             manifest.version,
             metrics,
             manifest.files["report.html"].key,
-            _exit_code(run.config, status),
+            exit_code(run.config, status),
             reading,
         )
         record = {
@@ -147,7 +206,8 @@ def publish(
         return outcome
 
 
-def _exit_code(config: Config, status: str) -> int:
+def exit_code(config: Config, status: str) -> int:
+    """0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`)."""
     failed = status == "blocked" or (status == "held" and config.gate.fail_on_hold)
     return GATE_FAILED if failed else 0
 
@@ -214,11 +274,31 @@ def _make_version(
         exam=snapshot.exam.digest if snapshot.exam else None,
         config=run.config.to_json(),
         code=code_digest(),
-        environment=environment(),
+        environment=environment(plugin_packages(run.config)),
         files=files,
     )
+    _check_named(run, snapshot, version)
     registry.publish(manifest)
     return manifest
+
+
+def _check_named(run: Run, snapshot: Snapshot, version: int) -> None:
+    """A last look, before a version is visible, at what it is going to name.
+
+    Raises:
+        IntegrityError: something is gone: the run stood still for so long that `gc` took it for
+            dead.
+    """
+    exam = [snapshot.exam.data.key] if snapshot.exam else []
+    parts = [part.key for part in snapshot.parts]
+    named = [f"datasets/{snapshot.digest}.json", snapshot.index.key, *exam, *parts]
+    gone = [key for key in named if not run.store.exists(key)]
+    if gone or not Registry(run.store).holds_claim(run.config.name, version, run.id):
+        raise IntegrityError(
+            "what this run was about to publish was tidied away while it stood still",
+            gone=", ".join(gone) or f"its claim of version {version}",
+            remedy="run it again: it makes anew what is missing",
+        )
 
 
 def _promote(

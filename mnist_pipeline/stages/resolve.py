@@ -12,6 +12,7 @@ from typing import Any
 from mnist_pipeline import plugins
 from mnist_pipeline.config import Config, ModelConfig, NormalizeConfig
 from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.evaluate.data_gate import DataGate
 from mnist_pipeline.evaluate.gate import Gate
 
 
@@ -42,14 +43,14 @@ def plugin_packages(config: Config) -> dict[str, str]:
     return {info.name: f"{info.package} {info.package_version}" for info in infos}
 
 
-def gates_of(config: Config) -> list[Gate]:
+def gates_of(config: Config) -> list[Gate | DataGate]:
     """The gates of a configuration, each with the `[gate]` keys that are its options.
 
     Raises:
         ConfigError: a rule is unknown, or a key belongs to none of the rules.
     """
     given = config.gate.model_dump(exclude={"rules", "fail_on_hold"})
-    gates: list[Gate] = []
+    gates: list[Gate | DataGate] = []
     used: set[str] = set()
     for rule in config.gate.rules:
         fields = {field.name for field in dataclasses.fields(plugins.load("gate", rule))}

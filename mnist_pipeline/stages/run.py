@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 import time
@@ -12,12 +13,15 @@ from typing import Any, Literal, get_args
 
 from mnist_pipeline.config import Config
 from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.refs import Ref, readable_json
 from mnist_pipeline.reporting import Reporter, Silent
 from mnist_pipeline.store.memo import StageResult, recall, remember, stage_key
 from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.survey import AT_WORK
 
-Stage = Literal["ingest", "validate", "normalize", "train", "evaluate", "publish"]
+Stage = Literal["ingest", "validate", "inspect", "normalize", "train", "evaluate", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 Made = tuple[Mapping[str, Ref], Mapping[str, Any], str]
@@ -33,6 +37,7 @@ class Run:
         config: the resolved configuration.
         id: unique, sorts by time.
         force: the first stage that is done again whatever is remembered, or None.
+        verify: whether the bytes of all files are looked at, however unchanged they seem.
         reporter: who is told.
         seconds: wall-clock seconds by stage, as they finish.
     """
@@ -41,6 +46,7 @@ class Run:
     config: Config
     id: str = dataclasses.field(default_factory=lambda: new_run_id())
     force: Stage | None = None
+    verify: bool = False
     reporter: Reporter = dataclasses.field(default_factory=Silent)
     contract: ImageContract = dataclasses.field(default_factory=ImageContract)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -53,6 +59,21 @@ class Run:
     def forced(self, stage: Stage) -> bool:
         """Whether a stage must not use what is remembered."""
         return self.force is not None and STAGES.index(stage) >= STAGES.index(self.force)
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Inside, a sign in the workspace says that this run goes on, and in which process.
+
+        `gc` then leaves alone whatever was written since. It is no lock: nobody waits for it, and
+        if the process dies it stands for nothing any more.
+        """
+        sign = {"model": self.config.name, "owner": dataclasses.asdict(Owner.this())}
+        self.store.put(self.key(AT_WORK), readable_json(sign))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PipelineError):  # the store is gone: why was told already
+                self.store.delete(self.key(AT_WORK))
 
     @contextmanager
     def timed(self, stage: Stage, what: str) -> Iterator[list[str]]:

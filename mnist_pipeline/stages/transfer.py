@@ -10,7 +10,7 @@ import numpy as np
 
 from mnist_pipeline.refs import Ref, sha256_of_file
 from mnist_pipeline.sources.mnist import test_part
-from mnist_pipeline.stages.ingest import parse_spec
+from mnist_pipeline.stages.inputs import parse_spec
 from mnist_pipeline.stages.run import Made, Run, memoized
 from mnist_pipeline.store.bundles import BUNDLE_FILES, bundle_from
 
@@ -51,7 +51,7 @@ def transfer(run: Run, bundle: Mapping[str, Ref]) -> Transfer | None:
     Returns:
         None if other data than drawings were learnt from, or the files are not at hand.
     """
-    if drawn(run.config.data.sources) != "all":
+    if drawn(run.config.data.specs) != "all":
         return None
     part = test_part(run.store.root / "downloads" / "mnist" if run.store.root else None)
     if part is None:

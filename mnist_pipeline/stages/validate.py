@@ -9,33 +9,51 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.contract.quarantine import (
-    QUARANTINE_SCHEMA,
-    QuarantineWriter,
     Tally,
     check_budget,
-    rejects_from,
 )
-from mnist_pipeline.contract.records import Reject
+from mnist_pipeline.contract.records import Role
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data import split
 from mnist_pipeline.data.dataset import Index, read_labels
-from mnist_pipeline.data.parquet import bytes_view, read_batches, read_rows, write_table
+from mnist_pipeline.data.parquet import write_table
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.refs import Ref, readable_json, sha256
 from mnist_pipeline.stages.exam import ExamChoice, choose_exam
 from mnist_pipeline.stages.ingest import Part
+from mnist_pipeline.stages.landing import BadFile, check_files, each_once
+from mnist_pipeline.stages.rejects import rejects_across, rejects_of_parts, write_quarantine
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.exams import Exam, freeze_exam
+from mnist_pipeline.store.lineage import DATASET
+from mnist_pipeline.store.registry import Registry
 
 SIDES = {side: side.name.lower() for side in Side if side != Side.REJECTED}
+
+
+@dataclasses.dataclass(frozen=True)
+class PartCounts:
+    """What became of the rows of a part.
+
+    Attributes:
+        name: what its file is called today.
+        role: `train` or `exam`.
+        rows: how many there were: accepted + rejected.
+        rejected: how many were rejected, by reason, for what is in the file or in others.
+    """
+
+    name: str
+    role: Role
+    rows: int
+    rejected: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +63,7 @@ class Snapshot:
     Attributes:
         digest: sha256 of its record, and its name in the workspace.
         parts: the canonical files, in order.
+        counts: what became of their rows, part by part.
         index: the side of every row.
         exam: what the model is judged on; None where validation rows are all there is.
         exam_changed_to: the digest of another official exam that the sources brought, or None.
@@ -53,6 +72,8 @@ class Snapshot:
         places: the first rejected rows.
         sides: how many rows each side has.
         classes: how many rows of each class, by side.
+        bad_files: files of the landing that were left out whole.
+        remarks: what else to know of the files, `code: sentence` each.
     """
 
     digest: str
@@ -65,6 +86,9 @@ class Snapshot:
     places: Sequence[Mapping[str, Any]]
     sides: Mapping[str, int]
     classes: Mapping[str, Sequence[int]]
+    counts: Sequence[PartCounts] = ()
+    bad_files: Sequence[BadFile] = ()
+    remarks: Sequence[str] = ()
 
     def summary(self) -> dict[str, Any]:
         """The `dataset` object of `--json`."""
@@ -74,46 +98,60 @@ class Snapshot:
             "rejected": dict(self.rejected),
             "sides": dict(self.sides),
             "digest": self.digest,
+            "bad_files": [bad.to_json() for bad in self.bad_files],
         }
 
+    @property
+    def all_remarks(self) -> list[str]:
+        """What a person should know of the files beside the verdict, `code: sentence` each."""
+        left_out = [
+            f"bad_file: without {bad.name}: {bad.error['headline']}" for bad in self.bad_files
+        ]
+        return [*left_out, *self.remarks]
 
-def validate(run: Run, parts: Sequence[Part]) -> Snapshot:
+
+def validate(run: Run, arrivals: Sequence[Part | BadFile]) -> Snapshot:
     """Checks the parts as a whole, splits them and writes the snapshot.
 
     Raises:
-        DataError: more rows were rejected than the budget allows, or a class is missing.
+        DataError: more rows were rejected than the budget allows, a class is missing, or more files
+            of the landing are bad than may be.
     """
-    parts = _each_once(run, parts)
+    bad_files = [arrival for arrival in arrivals if isinstance(arrival, BadFile)]
+    check_files(run, bad_files)
+    parts, remarks = each_once([part for part in arrivals if isinstance(part, Part)])
     with run.timed("validate", f"{len(parts)} part" + "s" * (len(parts) != 1)) as words:
-        _write_quarantine(run, _rejects_of_parts(run, parts))
+        write_quarantine(run, rejects_of_parts(run, parts))
         limit = run.config.data.max_reject_fraction
         for part in parts:
             check_budget(part.name, part.rows, part.rejected, limit, part.places)
+        if not parts:
+            raise DataError(
+                "there is nothing to learn from",
+                landing=", ".join(run.config.data.landing),
+                remedy="let files land there, or name some with data.sources",
+            )
         index, official = _read_index(run, parts)
         while True:
             choice = choose_exam(run, parts, index, official)
             assignment = _assign(run, index, official, choice)
             judged = dataclasses.replace(index, side=assignment.sides)
-            across = _rejects_across(run, parts, judged, assignment)
-            tally = _write_quarantine(run, itertools.chain(_rejects_of_parts(run, parts), across))
+            across = rejects_across(run, parts, judged, assignment)
+            tally = write_quarantine(run, itertools.chain(rejects_of_parts(run, parts), across))
             _check_snapshot(run, parts, judged, choice, tally)
             # Nothing can refuse the data any more: now, and only now, may an exam be frozen.
             if choice.exam is None or choice.frozen:
                 break
             if freeze_exam(run.store, run.config.name, choice.exam).digest == choice.exam.digest:
                 break
-        snapshot = _write_snapshot(run, parts, judged, choice, tally)
+        snapshot = dataclasses.replace(
+            _write_snapshot(run, parts, judged, choice, tally),
+            counts=_counts(parts, judged, assignment),
+            bad_files=bad_files,
+            remarks=remarks,
+        )
         words.append(", ".join(f"{count:,} {side}" for side, count in snapshot.sides.items()))
         return snapshot
-
-
-def _each_once(run: Run, parts: Sequence[Part]) -> list[Part]:
-    """The parts without those given twice: their rows would count double."""
-    once: dict[tuple[str, str], Part] = {}
-    for part in parts:
-        if once.setdefault((part.data.digest, part.role), part) is not part:
-            run.reporter.note(f"{part.name} has the same rows as an input before it: counted once")
-    return list(once.values())
 
 
 def _check_snapshot(
@@ -125,9 +163,10 @@ def _check_snapshot(
         DataError: too many rows were rejected, or a class is missing.
         ConfigError: there is nothing to judge a model on.
     """
-    rows = sum(part.rows for part in parts)
-    limit = run.config.data.max_reject_fraction
-    check_budget("the data set", rows, tally.faults, limit, tally.fault_places)
+    if not _inspected(run):
+        rows = sum(part.rows for part in parts)
+        limit = run.config.data.max_reject_fraction
+        check_budget("the data set", rows, tally.faults, limit, tally.fault_places)
     training = index.label[index.side == Side.TRAIN]
     check_classes(run.contract, training, run.config.data.min_class_share)
     if choice.exam is None and not (index.side == Side.VALIDATION).any():
@@ -136,6 +175,17 @@ def _check_snapshot(
             rows=len(index),
             remedy="raise data.validation_fraction, give more rows, or leave out --no-exam",
         )
+
+
+def _inspected(run: Run) -> bool:
+    """Whether the budget is that of the new rows alone, which `inspect` looks at.
+
+    What lands may be at odds with rows that were known before; the night is held then, and does
+    not fail.
+    """
+    data = run.config.data
+    judged = bool(data.landing) and data.use_exam
+    return judged and Registry(run.store).champion(run.config.name) is not None
 
 
 def _read_index(run: Run, parts: Sequence[Part]) -> tuple[Index, NDArray[np.bool_]]:
@@ -192,54 +242,19 @@ def check_classes(contract: ImageContract, training: NDArray[np.uint8], min_shar
             )
 
 
-def _rejects_of_parts(run: Run, parts: Sequence[Part]) -> Iterator[list[Reject]]:
-    """What ingest rejected, block by block."""
-    for part in parts:
-        if part.quarantine:
-            with run.store.local(part.quarantine.key) as path:
-                for batch in read_batches(path, QUARANTINE_SCHEMA):
-                    # A file that was ingested under another name goes by the one it has today.
-                    yield [dataclasses.replace(r, source=part.name) for r in rejects_from(batch)]
-
-
-def _rejects_across(
-    run: Run, parts: Sequence[Part], index: Index, assignment: split.Assignment
-) -> Iterator[list[Reject]]:
-    """The rows rejected because of other rows, with the places they came from, block by block."""
-    reasons = (
-        ("exam_overlap", assignment.exam_overlap, "an exam question of this model name"),
-        ("conflicting_duplicate", assignment.conflicting, "the same image has another label too"),
-    )
+def _counts(
+    parts: Sequence[Part], index: Index, assignment: split.Assignment
+) -> tuple[PartCounts, ...]:
+    across = {
+        "conflicting_duplicate": assignment.conflicting,
+        "exam_overlap": assignment.exam_overlap,
+    }
+    counts = []
     for part, own in zip(parts, index.by_part(len(parts)), strict=True):
-        if not (index.side[own] == Side.REJECTED).any():
-            continue
-        at = 0
-        with run.store.local(part.data.key) as path:
-            columns = ["label", "image", "source", "place"]
-            for batch in read_rows(path, run.contract, columns=columns):
-                images = bytes_view(batch["image"])
-                rejects: list[Reject] = []
-                for reason, mask, words in reasons:
-                    found = np.flatnonzero(mask[own][at : at + len(batch)])
-                    rows = batch.select(["source", "place", "label"]).take(found).to_pylist()
-                    for row, image in zip(rows, images[found], strict=True):
-                        detail = f"{words} (label {row['label']})"
-                        reject = Reject(row["source"], row["place"], reason, detail, bytes(image))
-                        rejects.append(reject)
-                yield rejects
-                at += len(batch)
-
-
-def _write_quarantine(run: Run, blocks: Iterable[list[Reject]]) -> Tally:
-    """Writes the rejected rows of this run, if there are any, and counts them."""
-    with run.store.scratch() as folder:
-        path = folder / "rejected.parquet"
-        with QuarantineWriter(path) as quarantine:
-            for rejects in blocks:
-                quarantine.extend(rejects)
-        if quarantine.tally.total:
-            run.store.upload(path, f"quarantine/{run.id}/rejected.parquet")
-    return quarantine.tally
+        found = {reason: int(mask[own].sum()) for reason, mask in across.items()}
+        rejected = {**part.rejected, **{reason: count for reason, count in found.items() if count}}
+        counts.append(PartCounts(part.name, part.role, part.rows, rejected))
+    return tuple(counts)
 
 
 def _write_snapshot(
@@ -265,7 +280,14 @@ def _write_snapshot(
     record = {
         "format": 1,
         "contract": run.contract.to_json(),
-        "parts": [{**part.data.to_json(), "name": part.name, "role": part.role} for part in parts],
+        "parts": [
+            {
+                **part.data.to_json(),
+                "name": part.first_name if part.landing else part.name,
+                "role": part.role,
+            }
+            for part in parts
+        ],
         "split": {
             "rule": "xxh3-128 of the image: bytes 0-7 exam, 8-15 validation",
             "validation_fraction": run.config.data.validation_fraction,
@@ -277,6 +299,7 @@ def _write_snapshot(
     data = readable_json(record)
     digest = sha256(data)
     run.store.put(f"datasets/{digest}.json", data)
+    run.store.put(run.key(DATASET), readable_json({"dataset": digest}))
     return Snapshot(
         digest=digest,
         parts=tuple(part.data for part in parts),

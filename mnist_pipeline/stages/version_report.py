@@ -56,7 +56,7 @@ def render_report(
         history=json.loads(run.store.get(trained.outputs["history.json"].key)),
         mistakes=mistakes_of(run, evaluated),
         dataset={**snapshot.summary(), "class_counts": snapshot.classes},
-        drawn=drawn(run.config.data.sources),
+        drawn=drawn(run.config.data.specs),
         profile=profile_of(run, normalized),
         samples=samples_of(run, normalized),
         rejects=rejected_rows(run, snapshot),

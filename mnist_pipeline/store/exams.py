@@ -69,8 +69,10 @@ def exam_digest(digests: NDArray[np.uint8], labels: NDArray[np.uint8]) -> str:
         labels: (E,) uint8.
     """
     rows = np.concatenate([digests, labels[:, None]], axis=1)
-    order = np.lexsort(rows.T[::-1])
-    return hashlib.sha256(np.ascontiguousarray(rows[order]).tobytes()).hexdigest()
+    # Big-endian numbers stand in the order of their bytes, and two sort faster than sixteen.
+    first, second = np.ascontiguousarray(digests).view(">u8").astype(np.uint64).T
+    order = np.lexsort((labels, second, first))
+    return hashlib.sha256(rows[order].tobytes()).hexdigest()
 
 
 def exam_of(store: Store, name: str) -> Exam | None:

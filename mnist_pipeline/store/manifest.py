@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.refs import Ref, readable_json
 
 FORMAT = 1
+PLUGIN = "plugin "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,13 +83,33 @@ class Manifest:
             ) from None
 
 
-def environment() -> dict[str, str]:
-    """What numeric results depend on beside code and data."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+def environment(packages: Mapping[str, str]) -> dict[str, str]:
+    """What results depend on beside code, configuration and data.
+
+    Args:
+        packages: the package and version of each plugin, by the plugin's name.
+    """
+    build = np.show_config(mode="dicts")
+    blas = build["Build Dependencies"]["blas"]
+    kernels = {info["architecture"] for info in threadpool_info() if "architecture" in info}
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "pyarrow": pa.__version__,
         "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}",
         "blas_threads": "1",
+        # The families of processors that BLAS and NumPy found here: each sums in its own order.
+        "blas_kernels": " ".join(sorted(kernels)) or "?",
+        "simd": " ".join(build.get("SIMD Extensions", {}).get("found", ())) or "?",
         "machine": f"{platform.system()} {platform.machine()}",
+        **{f"{PLUGIN}{name}": package for name, package in sorted(packages.items())},
+    }
+
+
+def packages_in(environment: Mapping[str, str]) -> dict[str, str]:
+    """The packages that `environment` was given; none in manifests older than that."""
+    return {
+        key.removeprefix(PLUGIN): value
+        for key, value in environment.items()
+        if key.startswith(PLUGIN)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mnist_pipeline.refs import Ref, code_digest, digest_of, readable_json
@@ -65,12 +65,39 @@ def remember(store: Store, stage: str, result: StageResult) -> None:
 
 def recall(store: Store, key: str) -> StageResult | None:
     """The remembered result for a key, if all its objects are there and verify."""
+    memo_key = f"stages/{key}.json"
     try:
-        memo = json.loads(store.get(f"stages/{key}.json"))
+        data = store.get(memo_key)
+        memo = json.loads(data)
         outputs = {role: Ref.from_json(ref) for role, ref in memo["outputs"].items()}
         facts, seconds = memo["facts"], memo["seconds"]
     except (ObjectMissingError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not all(store.verifies(ref) for ref in outputs.values()):
+    if not hold_on_to(store, memo_key, data, outputs.values()):
         return None
     return StageResult(key, outputs, facts, seconds, reused=True)
+
+
+def hold_on_to(
+    store: Store,
+    key: str,
+    data: bytes,
+    refs: Iterable[Ref],
+    *,
+    unless: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Whether a record and all it names can be used; if so, `gc` leaves them alone from now on.
+
+    Reading makes nothing younger, so the record is written anew, and only then are its objects
+    looked at: `gc` removes a record before its objects, so that whatever it has begun to take away
+    is noticed by one of the two looks.
+
+    Args:
+        store: where.
+        key: the record's.
+        data: its bytes, unchanged.
+        refs: what it names.
+        unless: says that they are as they were when somebody verified them: then they are not read.
+    """
+    store.put(key, data)
+    return (unless() or all(store.verifies(ref) for ref in refs)) and store.exists(key)

@@ -33,7 +33,17 @@ from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
 
-FOLDERS = ("parts", "datasets", "exams", "quarantine", "stages", "runs", "models", SCRATCH)
+FOLDERS = (
+    "parts",
+    "datasets",
+    "exams",
+    "inputs",
+    "quarantine",
+    "stages",
+    "runs",
+    "models",
+    SCRATCH,
+)
 """What a workspace consists of."""
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
@@ -171,13 +181,15 @@ class Store:
 
     def exists(self, key: str) -> bool:
         """Whether there is an object under a key."""
-        try:
-            with self._explained("look for", key):
-                obstore.head(self._backend, key)
-            found = True
-        except ObjectMissingError:
-            found = False
-        self._called("exists", key)
+        return self.info(key) is not None
+
+    def info(self, key: str) -> ObjectInfo | None:
+        """What a listing would say about an object, or None if there is none."""
+        found: ObjectInfo | None = None
+        with contextlib.suppress(ObjectMissingError), self._explained("look for", key):
+            entry = obstore.head(self._backend, key)
+            found = ObjectInfo(key, entry["size"], entry["last_modified"])
+        self._called("info", key)
         return found
 
     def list(self, prefix: str) -> Sequence[ObjectInfo]:
@@ -316,8 +328,9 @@ class Store:
     def _sync(self, key: str) -> None:
         """Makes a written object outlive a power cut, where the store is a local folder."""
         if self.root is not None:
-            fsync(self.root / key)
-            fsync((self.root / key).parent)
+            with contextlib.suppress(FileNotFoundError):  # somebody has removed it already
+                fsync(self.root / key)
+                fsync((self.root / key).parent)
 
     def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
         """Turns what the backend raises into this program's errors."""

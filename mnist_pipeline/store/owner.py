@@ -45,6 +45,11 @@ class Owner:
         return (self.host, self.space) == (socket.gethostname(), _space()) != (self.host, "?")
 
     @property
+    def is_alive(self) -> bool:
+        """Whether that process is known to live."""
+        return self.is_known and not self.is_gone
+
+    @property
     def is_gone(self) -> bool:
         """Whether that process is known to be no more."""
         return self.is_known and not (_PROC / str(self.pid)).exists()

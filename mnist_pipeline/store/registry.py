@@ -69,12 +69,20 @@ class Registry:
         """A version number that nobody else has; visible only once its manifest is written."""
         owner = dataclasses.asdict(Owner.this())
         claim = {"run": run, "run_key": run_key, "owner": owner}
-        number = max(self._claimed(name), default=0) + 1
+        number = max(self.numbers(name), default=0) + 1
         while not self.store.put_if_absent(
             f"{self.prefix(name, number)}/claim.json", readable_json(claim)
         ):
             number += 1
         return number
+
+    def holds_claim(self, name: str, version: int, run: str) -> bool:
+        """Whether a version number is still claimed by a run."""
+        try:
+            claim = json.loads(self.store.get(f"{self.prefix(name, version)}/claim.json"))
+            return bool(claim["run"] == run)
+        except (ObjectMissingError, ValueError, KeyError, TypeError):
+            return False
 
     def prefix(self, name: str, version: int) -> str:
         """Where the files of a version lie."""
@@ -90,7 +98,7 @@ class Registry:
 
         Only where nobody else can still be at it, and no finished run speaks of it.
         """
-        for number in sorted(self._claimed(name), reverse=True)[:3]:
+        for number in sorted(self.numbers(name), reverse=True)[:3]:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
                 manifest = self.manifest(name, number)
@@ -147,13 +155,16 @@ class Registry:
             )
         return self.manifest(name, champion.value["version"])
 
-    def versions(self, name: str) -> list[VersionInfo]:
-        """Every visible version of a name, oldest first."""
+    def versions(self, name: str, newest: int | None = None) -> list[VersionInfo]:
+        """Every visible version of a name, oldest first; or the newest ones and the champion."""
         history = self.champions(name).history()
         promoted = {entry.value["version"] for entry in history}
         current = history[-1].value["version"] if history else None
         rows = []
-        for number in self._claimed(name):
+        claimed = self.numbers(name)
+        for number in claimed:
+            if newest is not None and number not in (current, *claimed[-newest:]):
+                continue
             if not self.store.exists(f"{self.prefix(name, number)}/manifest.json"):
                 continue
             channels = (CHAMPION,) if number == current else ()
@@ -221,7 +232,8 @@ class Registry:
             if entry:
                 return entry
 
-    def _claimed(self, name: str) -> list[int]:
+    def numbers(self, name: str) -> list[int]:
+        """Every version number that is claimed, visible or not, ascending."""
         names = self.store.children(f"models/{name}/versions")
         return sorted(int(number) for number in names if number.isdecimal())
 

@@ -35,8 +35,8 @@ def make_scratch(root: Path | None) -> Path:
         return Path(tempfile.mkdtemp(prefix=_ELSEWHERE + name))
     base = root / SCRATCH
     base.mkdir(parents=True, exist_ok=True)
-    for folder in base.iterdir():
-        _remove_if_abandoned(folder, Owner.parse(folder.name.rpartition(".")[0]))
+    for folder in abandoned_in(base):
+        shutil.rmtree(folder, ignore_errors=True)
     own = base / (name + secrets.token_hex(4))
     own.mkdir()
     return own
@@ -54,12 +54,15 @@ def removed_afterwards(folder: Path) -> Iterator[Path]:
 def move(path: Path, target: Path) -> None:
     """Renames a finished file, whoever tidies away the folder it goes to at the same moment."""
     while True:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
             break
         except FileNotFoundError:
             path.stat()  # is it this one that is missing?
+        except FileExistsError:  # of mkdir: there was a folder, and it is gone
+            if target.parent.is_file():
+                raise
     with contextlib.suppress(FileNotFoundError):
         fsync(target.parent)
 
@@ -73,20 +76,26 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def abandoned_in(base: Path) -> list[Path]:
+    """The scratch folders below a store's root that nobody needs any more."""
+    folders = sorted(base.iterdir()) if base.is_dir() else []
+    owners = [Owner.parse(folder.name.rpartition(".")[0]) for folder in folders]
+    return [f for f, owner in zip(folders, owners, strict=True) if _is_abandoned(f, owner)]
+
+
 def _sweep_elsewhere(base: Path) -> None:
     """As in a store, but others' folders lie here too: only names that say whose they are."""
     for folder in base.glob(f"{_ELSEWHERE}*"):
         owner = Owner.parse(folder.name.removeprefix(_ELSEWHERE).rpartition(".")[0])
-        if owner:
-            _remove_if_abandoned(folder, owner)
-
-
-def _remove_if_abandoned(folder: Path, owner: Owner | None) -> None:
-    """Where nobody can tell (another host, another container), after a day without a change."""
-    with contextlib.suppress(FileNotFoundError):  # its owner has just removed it
-        if owner and owner.is_known:
-            abandoned = owner.is_gone
-        else:
-            abandoned = time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
-        if abandoned:
+        if owner and _is_abandoned(folder, owner):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path, owner: Owner | None) -> bool:
+    """Where nobody can tell (another host, another container), after a day without a change."""
+    if owner and owner.is_known:
+        return owner.is_gone
+    try:
+        return time.time() - folder.stat().st_mtime > SECONDS_UNTIL_ABANDONED
+    except FileNotFoundError:  # its owner has just removed it
+        return False

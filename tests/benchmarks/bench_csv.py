@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from mnist_pipeline.configfile import load_preset, resolve
-from mnist_pipeline.stages.ingest import Part, ingest, inputs_of
+from mnist_pipeline.stages.ingest import Part, ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 

@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 from mnist_pipeline.configfile import load_preset, resolve
 from mnist_pipeline.contract.facts import row_digests
 from mnist_pipeline.data.parquet import ROW_GROUP, bytes_column
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.ingest import ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 

@@ -21,7 +21,8 @@ from mnist_pipeline.data.profile import Profiler
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.evaluate.report import render
 from mnist_pipeline.model.threads import single_threaded_blas
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.ingest import ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.normalize import normalize
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run

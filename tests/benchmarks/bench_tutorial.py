@@ -33,7 +33,8 @@ from mnist_pipeline.errors import TrainingError
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.trainer import train
 from mnist_pipeline.stages.evaluate import questions
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.ingest import ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.train import rows_of

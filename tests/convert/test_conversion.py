@@ -29,7 +29,7 @@ from mnist_pipeline.convert.rows import MOST_PLACES, judged
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.reporting import Silent, Step
 from mnist_pipeline.sources.mnist import EXAM, TRAIN
-from mnist_pipeline.stages.ingest import inputs_of
+from mnist_pipeline.stages.inputs import inputs_of
 
 CONTRACT = ImageContract()
 Data = tuple[np.ndarray, np.ndarray]

@@ -218,3 +218,14 @@ def test_shares_are_uniform_and_their_halves_independent() -> None:
     both = int(((exam < 0.15) & (validation < 0.1)).sum())
     assert abs(both - 600) < 6 * np.sqrt(600)
     assert abs(np.corrcoef(exam, validation)[0, 1]) < 6 / np.sqrt(count)
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_digests_that_share_one_half_are_told_apart_by_the_other(half: int) -> None:
+    numbers = np.tile(np.arange(7, dtype=np.uint64), 40)
+    words = np.zeros((280, 2), np.uint64)
+    words[:, half] = numbers
+    ids, order, groups = group(words.view(np.uint8).reshape(280, 16))
+    assert groups == 7
+    assert (ids == numbers.astype(np.int64)).all()
+    assert (np.diff(ids[order]) >= 0).all()

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import importlib.resources
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, measured
 from report_samples import hostile, sample
 
 from mnist_pipeline.evaluate.report import render
 from mnist_pipeline.evaluate.report_data import RejectedRow, ReportData
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 CSS = importlib.resources.files("mnist_pipeline.evaluate").joinpath("report.css").read_text()
 
 
@@ -83,21 +79,6 @@ def long_words() -> ReportData:
     )
 
 
-# The page as it is, in a frame: a browser's own window cannot be as narrow as a phone.
-FRAME = """<!doctype html><title></title>
-<iframe id="frame" width="{width}" height="900" style="border:0" srcdoc="{page}"></iframe>
-<script>addEventListener('load', () => {{
-  const inside = document.getElementById('frame'), page = inside.contentDocument.documentElement;
-  const wide = [...page.querySelectorAll('body *')].filter(e =>
-    e.getBoundingClientRect().right > page.clientWidth + 0.5 && !e.closest('.wide, caption'));
-  document.title = 'MEASURED ' + JSON.stringify({{
-    inner: inside.contentWindow.innerWidth, client: page.clientWidth, scroll: page.scrollWidth,
-    height: page.scrollHeight, wide: wide.slice(0, 9).map(e => e.outerHTML.slice(0, 60)),
-    ground: inside.contentWindow.getComputedStyle(page.querySelector('body')).backgroundColor,
-  }});
-}})</script>"""
-
-
 @pytest.mark.integration
 @pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: apt-get install chromium")
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -117,17 +98,3 @@ def test_the_page_follows_the_theme(tmp_path: Path) -> None:
     grounds = [measured(page, 390, tmp_path, scheme)["ground"] for scheme in (1, 0)]
     expected = [np.rint(255 * theme(number)["paper"]).astype(int) for number in (0, 1)]
     assert grounds == [f"rgb({r}, {g}, {b})" for r, g, b in expected]
-
-
-def measured(page: str, width: int, folder: Path, scheme: int = 1) -> dict:
-    """What a browser makes of the page on a screen of that width."""
-    path = folder / "frame.html"
-    path.write_text(FRAME.format(width=width, page=html.escape(page)))
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += ["--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
-    command += [f"--blink-settings=preferredColorScheme={scheme}", "--hide-scrollbars"]
-    command += ["--window-size=1400,1000", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    (said,) = re.findall(r"<title>MEASURED (\{.*?\})</title>", done.stdout)
-    answer: dict = json.loads(html.unescape(said))
-    return answer

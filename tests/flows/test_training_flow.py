@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from small import SETTINGS, train_words
+from small import SETTINGS, train_words, write_idx
 
 from mnist_pipeline.cli import main
 from mnist_pipeline.config import DataConfig
@@ -36,10 +36,15 @@ def config_for(folder: Path):
 
 
 def runs(kind: str) -> list:
+    """The newest runs of flows or of tasks (the server tells at most 200), newest first."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 
+    newest = "EXPECTED_START_TIME_DESC"
     with get_client(sync_client=True) as client:
-        return client.read_task_runs() if kind == "task" else client.read_flow_runs()
+        if kind == "task":
+            return client.read_task_runs(sort=TaskRunSort(newest))
+        return client.read_flow_runs(sort=FlowRunSort(newest))
 
 
 def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: Path) -> None:
@@ -51,7 +56,7 @@ def test_a_flow_run_shows_its_stages_and_artifacts(idx_folder: Path, workspace: 
     names = [run.name for run in runs("task")]
     for stage in ("validate", "normalize", "train", "evaluate", "publish"):
         assert stage in names
-    assert sum(name.startswith("ingest ") for name in names) == 2
+    assert sum(name.startswith("ingest ") and "ubyte" in name for name in names) == 2
 
     artifacts = newest_artifacts()
     inputs = json.loads(artifacts["digits-inputs"])
@@ -132,6 +137,34 @@ def test_a_run_that_changed_nothing_shows_its_verdict_too(
     verdict = newest_artifacts()["digits-verdict"]
     assert verdict.startswith("# digits@1: unchanged")
     assert "The whole report: " in verdict
+
+
+def test_a_held_night_says_why_and_trains_nothing(
+    idx_folder: Path, tmp_path: Path, workspace: Path, digits
+) -> None:
+    from flows.training import training_flow
+
+    landing = tmp_path / "landing"
+    landing.mkdir()
+    config = config_for(idx_folder)
+    specs = {"landing": [f"idx:{landing}", f"csv:{landing}/*.csv"]}
+    config = config.model_copy(update={"data": config.data.model_copy(update=specs)})
+    assert training_flow(config, str(workspace)).outcome.status == "promoted"
+    before = runs("task")[0]
+
+    write_idx(landing, "again", digits[0][399::-1], digits[1][399::-1])
+    (landing / "empty.csv").touch()
+    result = training_flow(config, str(workspace))
+    assert (result.outcome.status, result.outcome.version) == ("held", None)
+    assert result.outcome.reasons[0].startswith("known_rows: of again-images-idx3-ubyte 400 of 400")
+    assert result.outcome.reasons[-1] == "bad_file: without empty.csv: empty.csv is empty"
+    artifacts = newest_artifacts()
+    assert "- known_rows: of again-images-idx3-ubyte" in artifacts["digits-verdict"]
+    assert json.loads(artifacts["digits-inputs"])[-1]["reasons"] == "empty.csv is empty"
+    names = [run.name for run in runs("task") if run.start_time > before.end_time]
+    assert "inspect" in names
+    assert "train" not in names
+    assert training_flow(config, str(workspace)).outcome.status == "unchanged"
 
 
 def test_inputs_are_shown_even_if_they_are_refused(tmp_path: Path, workspace: Path, digits) -> None:

@@ -30,8 +30,10 @@ from mnist_pipeline.data.parquet import bytes_view, read_rows, read_table
 from mnist_pipeline.errors import ConfigError, DataError, PipelineError
 from mnist_pipeline.reporting import Silent
 from mnist_pipeline.stages.check import check
-from mnist_pipeline.stages.ingest import Part, ingest, inputs_of
+from mnist_pipeline.stages.ingest import Part, ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.store.inputs import INPUTS
 from mnist_pipeline.store.objects import SCRATCH, Store
 
 MOST_SECONDS = 5.0
@@ -206,9 +208,11 @@ def _stored(run: Run, part: Part | None) -> Iterator[str]:
     found = {
         path.relative_to(run.store.root).as_posix()
         for path in run.store.root.rglob("*")
-        if path.is_file() and not path.is_relative_to(run.store.root / "runs")
+        if path.is_file() and path.relative_to(run.store.root).parts[0] not in ("runs", INPUTS)
     }
     expected = set()
+    if (part is not None) != any((run.store.root / INPUTS).glob("*.json")):
+        yield "half-written: the record of the input is there without its part, or the other way"
     if part is not None:
         refs = [ref for ref in (part.data, part.quarantine) if ref]
         expected = {f"parts/{part.key}/part.json", *(ref.key for ref in refs)}

@@ -144,8 +144,11 @@ def test_a_changed_file_in_a_named_folder_is_refused(folder: Path) -> None:
     data = bytearray(contents()["train-labels-idx1-ubyte"])
     data[-1] ^= 1
     path.write_bytes(gzip.compress(bytes(data)))
+    part, _ = Mnist(dir=str(folder)).parts()
+    with pytest.raises(DataError, match="is not the file"):
+        part.identity()
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte\.gz is not the file") as caught:
-        Mnist(dir=str(folder)).parts()
+        part.read(ImageContract())
     assert caught.value.facts["expected"].startswith(f"sha256 {mnist.TRAIN[1].sha256}")
     assert caught.value.facts["found"] == f"sha256 {hashlib.sha256(data).hexdigest()}"
     assert "idx:DIR" in caught.value.remedy
@@ -155,8 +158,9 @@ def test_a_folder_in_a_files_place_is_explained(folder: Path) -> None:
     path = folder / "train-labels-idx1-ubyte.gz"
     path.unlink()
     path.mkdir()
+    part, _ = Mnist(dir=str(folder)).parts()
     with pytest.raises(DataError, match="is a directory"):
-        Mnist(dir=str(folder)).parts()
+        part.identity()
 
 
 class Steps(Silent):

@@ -13,7 +13,7 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.parquet import open_parquet
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.sources.parquet import Parquet, ParquetPart
-from mnist_pipeline.stages.ingest import inputs_of
+from mnist_pipeline.stages.inputs import inputs_of
 
 CONTRACT = ImageContract()
 BLACK = bytes(784)

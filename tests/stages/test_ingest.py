@@ -15,7 +15,8 @@ from small import write_idx
 from mnist_pipeline.configfile import resolve
 from mnist_pipeline.contract.quarantine import QUARANTINE_SCHEMA, count_reasons, rejects_from
 from mnist_pipeline.data.parquet import bytes_column
-from mnist_pipeline.stages.ingest import Part, ingest, inputs_of
+from mnist_pipeline.stages.ingest import Part, ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 

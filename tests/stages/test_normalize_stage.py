@@ -13,7 +13,8 @@ from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.data.profile import Profile
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.errors import IntegrityError
-from mnist_pipeline.stages.ingest import ingest, inputs_of
+from mnist_pipeline.stages.ingest import ingest
+from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.normalize import SAMPLES_A_CLASS, normalize, profile_of, samples_of
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run

@@ -20,7 +20,9 @@ def test_the_stored_configuration_is_resolved(train, idx_folder: Path, workspace
     config = Registry(Store.open(workspace)).manifest("digits", 1).config
     assert config["model"] == {"kind": "mlp.v1", "hidden": [16], "init": "he", "dropout": 0.0}
     assert config["normalize"]["kind"] == "scale.v1"
-    assert config["gate"]["rules"] == ["floors.v1", "mcnemar.v1"]
+    rules = ["label_disagreement.v1", "drift.v1", "floors.v1", "mcnemar.v1"]
+    assert config["gate"]["rules"] == rules
+    assert config["gate"]["max_drift"] == 0.2
 
 
 def test_a_stored_configuration_resolves_to_itself() -> None:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_samples import make_bundle, publish_bundle
+from workspace_samples import D, E, put_dataset, put_exam, put_run
 
+from mnist_pipeline.store.exams import freeze_exam
 from mnist_pipeline.store.objects import Store
 
 
@@ -24,6 +27,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 @pytest.fixture
 def folder_store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "workspace")
+
+
+@pytest.fixture
+def world(store: Store) -> Store:
+    """digits@1 with all that it names."""
+    put_dataset(store, D, "p1", "p2")
+    freeze_exam(store, "digits", put_exam(store, E))
+    put_run(store, "r1", stage_key="m1")
+    manifest = publish_bundle(store, make_bundle())
+    assert (manifest.dataset, manifest.exam, manifest.run) == (D, E, "r1")
+    return store
 
 
 Race = Callable[..., list[Any]]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from store_samples import make_manifest
 
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.refs import Ref
-from mnist_pipeline.store.manifest import Manifest, environment
+from mnist_pipeline.store.manifest import Manifest, environment, packages_in
 
 
 @pytest.mark.parametrize("exam", [None, "e" * 64])
@@ -75,9 +79,32 @@ def test_what_is_no_manifest_is_refused(data: bytes) -> None:
 
 
 def test_the_environment_names_what_numbers_depend_on() -> None:
-    found = environment()
+    found = environment({"mlp.v1": "a-package 1.2", "scale.v1": "mnist-pipeline 0"})
     assert found["python"] == platform.python_version()
     assert found["numpy"] == np.__version__
+    assert found["pyarrow"] == pa.__version__
     assert found["blas_threads"] == "1"
+    assert {"blas", "blas_kernels", "simd", "machine"} <= set(found)
     assert all(isinstance(value, str) and value for value in found.values())
-    assert environment() == found
+    assert packages_in(found) == {"mlp.v1": "a-package 1.2", "scale.v1": "mnist-pipeline 0"}
+    assert packages_in({"numpy": "2"}) == {}
+
+
+def test_another_processor_is_another_environment() -> None:
+    program = (
+        "from mnist_pipeline.store.manifest import environment; "
+        "print(environment({})['blas_kernels'])"
+    )
+    kernels = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"OPENBLAS_CORETYPE": core},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for core in ("Haswell", "Nehalem")
+    }
+    if kernels == {"?\n"}:
+        pytest.skip("this NumPy's BLAS does not tell for which processors it works")
+    assert len(kernels) == 2

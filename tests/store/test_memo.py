@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 
+from mnist_pipeline.refs import Ref
 from mnist_pipeline.store import memo
-from mnist_pipeline.store.memo import StageResult, recall, remember, stage_key
+from mnist_pipeline.store.memo import StageResult, hold_on_to, recall, remember, stage_key
 from mnist_pipeline.store.objects import Store
 
 KEY = "k" * 64
@@ -134,3 +136,29 @@ def test_a_memo_with_damaged_outputs_is_ignored(store: Store, change: dict[str, 
 def test_what_is_no_memo_is_ignored(store: Store, content: bytes) -> None:
     store.put(f"stages/{KEY}.json", content)
     assert recall(store, KEY) is None
+
+
+def test_what_is_recalled_becomes_young(folder_store: Store) -> None:
+    result = finished(folder_store, model=b"weights")
+    remember(folder_store, "train", result)
+    path = folder_store.root / f"stages/{KEY}.json"
+    before = path.read_bytes()
+    os.utime(path, (0, 0))
+    assert recall(folder_store, KEY) is not None
+    assert path.stat().st_mtime > 0
+    assert path.read_bytes() == before
+    assert (folder_store.root / "runs/r/model").stat().st_mtime > 0
+
+
+def test_a_record_that_is_taken_away_meanwhile_cannot_be_held_on_to(store: Store) -> None:
+    ref = store.put("runs/r/model", b"weights")
+    verifies = store.verifies
+
+    def taken_away_meanwhile(ref: Ref) -> bool:
+        whole = verifies(ref)
+        store.delete("stages/k.json")
+        return whole
+
+    assert hold_on_to(store, "stages/k.json", b"{}", [ref])
+    store.verifies = taken_away_meanwhile  # type: ignore[method-assign]
+    assert not hold_on_to(store, "stages/k.json", b"{}", [ref])

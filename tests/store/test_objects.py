@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.refs import Ref, sha256
+from mnist_pipeline.store import objects
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 
 ODD_KEYS = [
@@ -81,6 +83,31 @@ def test_a_deleted_object_is_gone_and_may_be_deleted_again(store: Store) -> None
     assert not store.exists("a/b")
     assert store.get("a/c") == b"y"
     store.delete("never/there")
+
+
+def test_what_a_listing_says_of_an_object_can_be_asked_for(store: Store) -> None:
+    assert store.info("a/b") is None
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    store.put("a/b", b"four")
+    (listed,) = store.list("a")
+    assert store.info("a/b") == listed
+    assert (listed.key, listed.size) == ("a/b", 4)
+    assert before < listed.modified < datetime.now(UTC) + timedelta(seconds=2)
+
+
+def test_an_object_may_be_removed_before_it_is_durable(
+    folder_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = objects.fsync
+
+    def removed_meanwhile(path: Path) -> None:
+        path.unlink()
+        fsync(path)
+
+    monkeypatch.setattr(objects, "fsync", removed_meanwhile)
+    folder_store.put("a/b", b"old")
+    assert folder_store.put_if_absent("a/b", b"new")
+    assert not folder_store.exists("a/b")
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)

@@ -16,6 +16,7 @@ import pytest
 from mnist_pipeline.store import owner
 from mnist_pipeline.store.objects import SCRATCH, SECONDS_UNTIL_ABANDONED, Store
 from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.scratch import move
 
 
 def test_a_scratch_folder_is_private_empty_and_removed(store: Store) -> None:
@@ -176,3 +177,42 @@ def test_what_a_killed_process_leaves_behind_is_swept(folder_store: Store) -> No
     with folder_store.scratch():
         assert not left.exists()
     assert folder_store.list("") == []
+
+
+def test_a_file_cannot_be_moved_into_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("new")
+    (tmp_path / "a").write_text("not a folder")
+    with pytest.raises(OSError, match=r"File exists|Not a directory"):
+        move(tmp_path / "file", tmp_path / "a/b")
+    assert (tmp_path / "file").exists()
+
+
+@pytest.mark.parametrize("before", ["mkdir has looked", "the file is moved"])
+def test_a_folder_that_is_tidied_away_meanwhile_is_made_again(
+    tmp_path: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir, is_dir, folder = Path.mkdir, Path.is_dir, tmp_path / "folder"
+    tidied: list[Path] = []
+
+    def tidy(path: Path) -> None:
+        if path == folder and not tidied:
+            tidied.append(path)
+            path.rmdir()
+
+    def mkdir_and_tidy(self: Path, **options: bool) -> None:
+        mkdir(self, **options)
+        tidy(self)
+
+    def tidy_and_is_dir(self: Path) -> bool:
+        tidy(self)  # mkdir(exist_ok=True) asks once it has met with something of that name
+        return is_dir(self)
+
+    folder.mkdir()
+    (tmp_path / "file").write_text("x")
+    if before == "the file is moved":
+        monkeypatch.setattr(Path, "mkdir", mkdir_and_tidy)
+    else:
+        monkeypatch.setattr(Path, "is_dir", tidy_and_is_dir)
+    move(tmp_path / "file", folder / "file")
+    assert tidied == [folder]
+    assert (folder / "file").read_text() == "x"

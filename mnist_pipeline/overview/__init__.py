@@ -1,0 +1,1 @@
+"""What is going on in a workspace, for `mnist-pipeline status` and its first page."""

@@ -1,0 +1,1 @@
+"""A published version is made again from its manifest, and compared stage by stage."""
