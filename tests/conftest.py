@@ -1,4 +1,4 @@
-"""Small real data for every test: drawn digits, as arrays, as IDX files, in a workspace; a bucket."""
+"""Small real data for every test: drawn digits as arrays, in files, in a workspace; a bucket."""
 
 from __future__ import annotations
 
