@@ -74,7 +74,7 @@ def _outside(
         "the disk is full" if full else what,
         key=key or None,
         # A URL's query may hold a signature that opens the bucket to whoever reads it.
-        cause=re.sub(r"\?\S+", "?…", str(error).partition("\n")[0]),
+        cause=re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", str(error).partition("\n")[0]),
         remedy=remedy,
         transient=remote and not full and not isinstance(error, _NOT_BY_WAITING),
         **{called: url},
