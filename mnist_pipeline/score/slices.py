@@ -214,9 +214,12 @@ def clear_slices(job: Job, plans: Iterable[FilePlan]) -> None:
         if info.key.rpartition("/")[0] in whole or age > SECONDS_UNTIL_ABANDONED:
             output.delete(info.key)
     if output.root:  # a bucket has no folders that could be left empty
-        for folder in (*output.root.glob(f"{SLICES}/*"), output.root / SLICES):
+        folder, emptied = output.root / SLICES, list[Path]()
+        with contextlib.suppress(FileNotFoundError):  # another scorer clears up as well
+            emptied += folder.iterdir()
+        for each in (*emptied, folder):
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                each.rmdir()
 
 
 def _is_whole(output: Store, plan: FilePlan) -> bool:
