@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from mnist_pipeline.model.arrays import Parameters as Parameters
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Predictor as Predictor
 from mnist_pipeline.plugins import option
+
+WORTH_SHARING = 512
+"""Rows a batch from which a perceptron's step takes so long that a second thread pays."""
 
 
 class Model(Protocol):
@@ -54,6 +58,26 @@ class Model(Protocol):
     def compile(self, parameters: Parameters, normalizer: FittedNormalizer) -> Predictor:
         """Everything from pixels to probabilities in one callable, independent of `parameters`."""
         ...
+
+    def lanes(self, batch_size: int) -> int:
+        """How many shares a batch is cut into, so that two cores can work on it.
+
+        It belongs to the arithmetic: the result depends on it, and not on who does the work.
+        """
+        return 2 if batch_size >= WORTH_SHARING else 1
+
+    def calibrate(
+        self,
+        parameters: Parameters,
+        blocks: Iterable[Array],  # noqa: ARG002
+    ) -> Parameters:
+        """Parameters with what has to be measured on training rows once the weights stand.
+
+        Args:
+            parameters: trained; to be read only.
+            blocks: inputs of a sample of training rows, (b, pixels) each.
+        """
+        return parameters
 
     def zero_unlit(
         self,

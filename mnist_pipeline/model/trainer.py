@@ -5,21 +5,31 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mnist_pipeline.errors import ConfigError, DataError
-from mnist_pipeline.model.arrays import Array, FlatArrays, Parameters
+from mnist_pipeline.model.arrays import FlatArrays, Parameters
 from mnist_pipeline.model.augment import Distorter
-from mnist_pipeline.model.batches import BLOCK, Batches, Block, Images, Labels
-from mnist_pipeline.model.networks import Model, Predictor
+from mnist_pipeline.model.batches import BLOCK, Images, Labels, Loader, Order
+from mnist_pipeline.model.checkpoint import (
+    Checkpoint,
+    Checkpoints,
+    NoCheckpoints,
+    generator_state,
+    restore_generator,
+)
+from mnist_pipeline.model.evaluation import Best, evaluate
+from mnist_pipeline.model.lanes import Lane, batch_gradient
+from mnist_pipeline.model.memory import kept_memory
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.optimizers import Optimizer
 from mnist_pipeline.model.recipe import Recipe as Recipe
-from mnist_pipeline.model.threads import single_threaded_blas
+from mnist_pipeline.model.threads import Hands, single_threaded_blas
 from mnist_pipeline.model.watch import Watch
 
 SAMPLE = 2048
@@ -30,6 +40,9 @@ PROBE = 512
 
 EVALUATIONS = 50
 """How often a training is evaluated whose epochs are single steps (full batch)."""
+
+CALIBRATED = 256
+"""Rows of the sample that a model with batch normalization is calibrated on at a time."""
 
 SECONDS_A_REPORT = 0.1
 
@@ -88,9 +101,14 @@ def train(
     shape: tuple[int, int] | None = None,
     validation: tuple[Images, Labels] | None = None,
     progress: Callable[[Progress], None] = ignore,
+    checkpoints: Checkpoints | None = None,
+    threads: int | None = None,
     dtype: DTypeLike = np.float32,
 ) -> TrainingResult:
     """Train a model from its random start. Same arguments, same bits.
+
+    That holds for a training that was stopped anywhere and goes on from its last checkpoint, and
+    for any number of threads.
 
     Args:
         model: what to train.
@@ -102,6 +120,8 @@ def train(
         shape: (height, width) of an image, for augmentation; a square if it is left out.
         validation: (images, labels) to evaluate on; never trained on.
         progress: called at every evaluation and about ten times a second in between.
+        checkpoints: where it leaves its state, and goes on from if there is one.
+        threads: how many cores it may use, 1 or 2; None for as many as there are.
         dtype: of the computation; float64 only to check the calculus.
 
     Raises:
@@ -118,165 +138,258 @@ def train(
             key="train.early_stopping",
             remedy="raise data.validation_fraction, or set train.early_stopping = 0",
         )
-    shape = shape or (math.isqrt(images.shape[1]),) * 2
-    # NaN and infinity are the watch's business; NumPy's warnings would only repeat it.
-    with single_threaded_blas(), np.errstate(all="ignore"):
-        return _train(
-            model, images, labels, normalizer, recipe, classes, shape, validation, progress, dtype
-        )
-
-
-def _train(
-    model: Model,
-    images: Images,
-    labels: Labels,
-    normalizer: FittedNormalizer,
-    recipe: Recipe,
-    classes: int,
-    shape: tuple[int, int],
-    validation: tuple[Images, Labels] | None,
-    report: Callable[[Progress], None],
-    dtype: DTypeLike,
-) -> TrainingResult:
-    # A generator each: more dropout must not change the order of rows.
-    seeds = np.random.SeedSequence(recipe.seed).spawn(5)
-    initialisation, shuffling, dropout, sampling, augmentation = map(np.random.default_rng, seeds)
-    batches = Batches(
-        images,
-        labels,
+    training = Training(
+        model,
+        (images, labels),
         normalizer,
-        batch_size=recipe.batch_size,
-        rng=shuffling,
+        recipe,
+        classes=classes,
+        shape=shape or (math.isqrt(images.shape[1]),) * 2,
+        validation=validation,
         dtype=dtype,
-        distort=Distorter(recipe.augment, shape, BLOCK, augmentation) if recipe.augment else None,
     )
-    parameters = FlatArrays.of(model.initialise(images.shape[1], classes, initialisation), dtype)
-    gradients = parameters.zeros_like()
-    optimizer = Optimizer(
-        recipe.optimizer,
-        parameters,
-        gradients,
-        l2=recipe.l2,
-        momentum=recipe.momentum,
-        beta1=recipe.beta1,
-        beta2=recipe.beta2,
-    )
-    total_steps = recipe.iterations or (recipe.epochs or 0) * batches.steps_per_epoch
-    interval = batches.steps_per_epoch
-    if interval == 1:
-        interval = max(1, total_steps // EVALUATIONS)
-    watch = Watch(recipe, total_steps=total_steps, classes=classes)
-    # Drawn, not every n-th row: files have a rhythm (in MNIST's, even rows are twice as hard).
-    chosen = np.sort(sampling.permutation(batches.rows)[:SAMPLE])
-    sample = images[chosen], labels[chosen]
-    probe = normalizer.transform(sample[0][:: SAMPLE // PROBE]).astype(dtype)
-    history: list[dict[str, Any]] = []
-    best = _Best()
-    losses: list[float] = []  # since the last evaluation
-    step, next_report = 0, 0.0
-
-    for step, batch in zip(range(1, total_steps + 1), batches, strict=False):
-        learning_rate = recipe.learning_rate_at(step, total_steps)
-        loss = _gradient(model, parameters, gradients, batch, recipe.label_smoothing, dropout)
-        watch.check_gradient(step, loss, gradients.buffer)
-        watch.check_loss(step, loss)
-        optimizer.update(learning_rate)
-        watch.check_deadline(step)
-        losses.append(loss)
-
-        evaluated = step % interval == 0 or step == total_steps
-        if not evaluated and time.monotonic() < next_report:
-            continue
-        next_report = time.monotonic() + SECONDS_A_REPORT  # the clock paces reports, nothing else
-        epoch, mean_loss = math.ceil(step / batches.steps_per_epoch), sum(losses) / len(losses)
-        if evaluated:
-            watch.check_parameters(step, parameters.buffer)
-            watch.check_units(step, model.dead_units(parameters.views, probe))
-            predictor = model.compile(parameters.views, normalizer)
-            history.append(
-                {
-                    "step": step,
-                    "epoch": epoch,
-                    "loss": mean_loss,
-                    "learning_rate": learning_rate,
-                    **_evaluation(predictor, sample, validation),
-                }
-            )
-            losses.clear()
-        accuracy = history[-1]["validation_accuracy"] if history else None
-        report(Progress(step, total_steps, epoch, mean_loss, accuracy, learning_rate))
-        if evaluated and recipe.early_stopping:
-            best.offer(history[-1], parameters.buffer)
-            if best.evaluations_since >= recipe.early_stopping:
-                break
-
-    if best.parameters is not None:
-        parameters.buffer[...] = best.parameters
-    lit = batches.lit(step)
-    trained = {name: view.copy() for name, view in parameters.views.items()}
-    return TrainingResult(model.zero_unlit(trained, lit, normalizer), history, step, lit)
+    # NaN and infinity are the watch's business; NumPy's warnings would only repeat it.
+    with single_threaded_blas(), kept_memory(), np.errstate(all="ignore"), Hands(threads) as hands:
+        return training.run(hands, progress, checkpoints or NoCheckpoints())
 
 
-def _gradient(
-    model: Model,
-    parameters: FlatArrays,
-    gradients: FlatArrays,
-    batch: Iterable[Block],
-    label_smoothing: float,
-    rng: np.random.Generator,
-) -> float:
-    """The mean loss over a batch; its gradient goes into `gradients`."""
-    mean_loss, total = 0.0, None
-    for share, x, labels in batch:
-        loss = model.loss_and_gradients(
-            parameters.views, x, labels, gradients.views, label_smoothing=label_smoothing, rng=rng
+class Training:
+    """A training in progress: everything that its next step depends on. See `train`."""
+
+    def __init__(
+        self,
+        model: Model,
+        rows: tuple[Images, Labels],
+        normalizer: FittedNormalizer,
+        recipe: Recipe,
+        *,
+        classes: int,
+        shape: tuple[int, int],
+        validation: tuple[Images, Labels] | None,
+        dtype: DTypeLike,
+    ) -> None:
+        self.model, self.normalizer, self.recipe = model, normalizer, recipe
+        self.images, labels = np.ascontiguousarray(rows[0]), rows[1]
+        self.validation = validation
+        # A generator each: more dropout must not change the order of rows.
+        start, shuffling, dropout, sampling, augmentation = np.random.SeedSequence(
+            recipe.seed
+        ).spawn(5)
+        self.order = Order(len(labels), recipe.batch_size, np.random.default_rng(shuffling))
+        count = model.lanes(self.order.batch_size)
+        block = min(-(-self.order.batch_size // count), BLOCK)
+        self.parameters = FlatArrays.of(
+            model.initialise(self.images.shape[1], classes, np.random.default_rng(start)), dtype
         )
-        if share == 1:  # the whole batch at once: nothing to sum
-            return loss
-        mean_loss += share * loss
-        gradients.buffer *= share
-        total = gradients.buffer.copy() if total is None else np.add(total, gradients.buffer, total)
-    gradients.buffer[...] = total
-    return mean_loss
+        self._generators = {"order": self.order.rng}
+        self.lanes = []
+        for number, seeds in enumerate(
+            zip(dropout.spawn(count), augmentation.spawn(count), strict=True)
+        ):
+            silencing, bending = (np.random.default_rng(seed) for seed in seeds)
+            self._generators |= {f"dropout{number}": silencing, f"augmentation{number}": bending}
+            distort = Distorter(recipe.augment, shape, block, bending) if recipe.augment else None
+            loader = Loader(
+                self.images, labels, normalizer, dtype=dtype, block=block, distort=distort
+            )
+            self.lanes.append(Lane(loader, self.parameters.zeros_like(), silencing))
+        self.gradients = self.lanes[0].gradients
+        self.optimizer = Optimizer(
+            recipe.optimizer,
+            self.parameters,
+            self.gradients,
+            l2=recipe.l2,
+            momentum=recipe.momentum,
+            beta1=recipe.beta1,
+            beta2=recipe.beta2,
+        )
+        self.average = self.parameters.copy() if recipe.average else None
+        self.total_steps = recipe.iterations or (recipe.epochs or 0) * self.order.steps_per_epoch
+        self.interval = self.order.steps_per_epoch
+        if self.interval == 1:
+            self.interval = max(1, self.total_steps // EVALUATIONS)
+        self.watch = Watch(recipe, total_steps=self.total_steps, classes=classes)
+        # Drawn, not every n-th row: files have a rhythm (in MNIST's, even rows are twice as hard).
+        drawn = np.random.default_rng(sampling).permutation(len(labels))
+        chosen = np.sort(drawn[:SAMPLE])
+        self.sample = self.images[chosen], labels[chosen]
+        self.inputs = normalizer.transform(self.sample[0]).astype(dtype)
+        self.history: list[dict[str, Any]] = []
+        self.best = Best()
+        self.losses: list[float] = []  # since the last evaluation
+        self.step = 0
 
+    def run(
+        self, hands: Hands, report: Callable[[Progress], None], checkpoints: Checkpoints
+    ) -> TrainingResult:
+        """All steps that are left.
 
-def _evaluation(
-    predictor: Predictor,
-    sample: tuple[Images, Labels],
-    validation: tuple[Images, Labels] | None,
-) -> dict[str, float | None]:
-    """Accuracies and the validation loss, by the same road that every later prediction takes."""
-    accuracy = float(np.mean(predictor(sample[0]).argmax(axis=1) == sample[1]))
-    if validation is None:
-        return {"accuracy": accuracy, "validation_accuracy": None, "validation_loss": None}
-    images, labels = validation
-    p = predictor(images)
-    at_label = p[np.arange(len(labels)), labels].astype(np.float64)
-    return {
-        "accuracy": accuracy,
-        "validation_accuracy": float(np.mean(p.argmax(axis=1) == labels)),
-        # A float32 probability can be 0; the smallest one above it keeps the mean finite.
-        "validation_loss": float(-np.log(np.maximum(at_label, _SMALLEST)).mean()),
-    }
+        Raises:
+            TrainingError: it diverged, died, or passed its deadline, which leaves a checkpoint.
+        """
+        if checkpoint := checkpoints.load():
+            self.restore(checkpoint)
+        next_report, every = 0.0, self.recipe.checkpoint_every
+        while self.step < self.total_steps and not self.stops_early:
+            if self.watch.is_late():
+                checkpoints.save(self.checkpoint())
+                raise self.watch.lateness(self.step)
+            self.take_step(hands)
+            evaluated = self.step % self.interval == 0 or self.step == self.total_steps
+            mean_loss = sum(self.losses) / len(self.losses)
+            if evaluated:
+                self.evaluate(mean_loss)
+            if every and self.step % every == 0 and self.step < self.total_steps:
+                checkpoints.save(self.checkpoint())
+            if evaluated or time.monotonic() >= next_report:
+                # The clock paces reports, nothing else.
+                next_report = time.monotonic() + SECONDS_A_REPORT
+                report(self.progress(mean_loss))
+        return self.result()
 
+    @property
+    def stops_early(self) -> bool:
+        """Whether the last evaluations have brought nothing better."""
+        patience = self.recipe.early_stopping
+        return bool(patience) and self.best.evaluations_since >= patience
 
-_SMALLEST = float(np.finfo(np.float32).tiny)
+    def take_step(self, hands: Hands) -> None:
+        """One batch: its gradient, judged, and the update along it.
 
+        Raises:
+            TrainingError: it diverged.
+        """
+        step = self.step + 1
+        loss = batch_gradient(
+            self.model,
+            self.parameters,
+            self.lanes,
+            self.order.batch(step),
+            self.recipe.label_smoothing,
+            hands,
+        )
+        self.watch.check_gradient(step, loss, self.gradients.buffer)
+        self.watch.check_loss(step, loss)
+        self.optimizer.update(self.learning_rate(step), hands if len(self.lanes) > 1 else None)
+        if self.average is not None:
+            self.average.towards(self.parameters, 1 - self.recipe.average_at(step))
+        self.losses.append(loss)
+        self.step = step
 
-class _Best:
-    """The parameters of the best evaluation: highest validation accuracy, then lowest loss."""
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 1."""
+        return self.recipe.learning_rate_at(step, self.total_steps)
 
-    def __init__(self) -> None:
-        self.parameters: Array | None = None
-        self.evaluations_since = 0
-        self._score = (-math.inf, -math.inf)
+    def model_parameters(self) -> Parameters:
+        """The parameters as they would be published now: averaged and calibrated."""
+        chosen = self.parameters if self.average is None else self.average
+        blocks = (self.inputs[start : start + CALIBRATED] for start in self._calibrated)
+        return self.model.calibrate(chosen.views, blocks)
 
-    def offer(self, evaluation: Mapping[str, Any], parameters: Array) -> None:
-        score = (evaluation["validation_accuracy"], -evaluation["validation_loss"])
-        self.evaluations_since += 1
-        if score > self._score:
-            self._score, self.parameters = score, parameters.copy()
-            self.evaluations_since = 0
+    @property
+    def _calibrated(self) -> range:
+        return range(0, len(self.inputs), CALIBRATED)
+
+    def evaluate(self, mean_loss: float) -> None:
+        """Adds a line to the history; the watch looks at the parameters.
+
+        Raises:
+            TrainingError: they are not finite, or most units are dead.
+        """
+        self.watch.check_parameters(self.step, self.parameters.buffer)
+        probe = self.inputs[:: SAMPLE // PROBE]
+        self.watch.check_units(self.step, self.model.dead_units(self.parameters.views, probe))
+        predictor = self.model.compile(self.model_parameters(), self.normalizer)
+        self.history.append(
+            {
+                "step": self.step,
+                "epoch": self.epoch,
+                "loss": mean_loss,
+                "learning_rate": self.learning_rate(self.step),
+                **evaluate(predictor, self.sample, self.validation),
+            }
+        )
+        self.losses.clear()
+        if self.recipe.early_stopping:
+            chosen = self.parameters if self.average is None else self.average
+            self.best.offer(self.history[-1], chosen.buffer)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last step, from 1."""
+        return math.ceil(self.step / self.order.steps_per_epoch)
+
+    def progress(self, mean_loss: float) -> Progress:
+        """Where it stands."""
+        accuracy = self.history[-1]["validation_accuracy"] if self.history else None
+        rate = self.learning_rate(self.step)
+        return Progress(self.step, self.total_steps, self.epoch, mean_loss, accuracy, rate)
+
+    def lit(self) -> NDArray[np.bool_]:
+        """(pixels,): which inputs were not a blank image's in a row of a batch so far.
+
+        Where the normalizer is affine, input i is pixel i; another may move pixels about.
+        """
+        if self.lanes[0].loader.notes_lit:
+            noted = np.stack([lane.loader.lit for lane in self.lanes])
+            return np.asarray(noted.any(axis=0))
+        seen = self.images[self.order.seen(self.step)]
+        lit: NDArray[np.bool_] = np.bitwise_or.reduce(seen, axis=0) > 0
+        return lit
+
+    def result(self) -> TrainingResult:
+        """The trained parameters: with early stopping those of the best evaluation."""
+        if self.best.parameters is not None:
+            chosen = self.parameters if self.average is None else self.average
+            chosen.buffer[...] = self.best.parameters
+        lit = self.lit()
+        trained = {name: array.copy() for name, array in self.model_parameters().items()}
+        trained = self.model.zero_unlit(trained, lit, self.normalizer)
+        return TrainingResult(trained, self.history, self.step, lit)
+
+    def checkpoint(self) -> Checkpoint:
+        """All that the next step depends on."""
+        return Checkpoint(
+            self.step,
+            {name: array.copy() for name, array in self._arrays().items()},
+            {
+                "generators": {
+                    name: generator_state(rng) for name, rng in self._generators.items()
+                },
+                "history": list(self.history),
+                "losses": list(self.losses),
+                "watch": self.watch.state,
+                "best": self.best.state,
+            },
+        )
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on where a training with the same arguments was."""
+        self.step = self.optimizer.step = checkpoint.step
+        arrays, facts = checkpoint.arrays, checkpoint.facts
+        if "order" in arrays:
+            self.order.current = arrays["order"].copy()
+        self.best.restore(facts["best"], arrays.get("best"))
+        for name, array in self._arrays().items():
+            array[...] = arrays[name]
+        for name, rng in self._generators.items():
+            restore_generator(rng, facts["generators"][name])
+        self.history[:] = facts["history"]
+        self.losses[:] = facts["losses"]
+        self.watch.restore(facts["watch"])
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that make up the state, themselves."""
+        found: dict[str, NDArray[Any]] = {"parameters": self.parameters.buffer}
+        found |= {f"moment{n}": moment for n, moment in enumerate(self.optimizer.moments)}
+        found |= {f"lit{n}": lane.loader.lit for n, lane in enumerate(self.lanes)}
+        if self.average is not None:
+            found["average"] = self.average.buffer
+        if self.order.current is not None:
+            found["order"] = self.order.current
+        if self.best.parameters is not None:
+            found["best"] = self.best.parameters
+        return found
 
 
 def _checked(images: Images, labels: Labels, classes: int) -> Labels:

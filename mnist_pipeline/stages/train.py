@@ -20,7 +20,8 @@ from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Made, Run, memoized
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.bundles import bundle_files
-from mnist_pipeline.store.memo import StageResult
+from mnist_pipeline.store.checkpoints import StoredCheckpoints
+from mnist_pipeline.store.memo import StageResult, stage_key
 
 
 def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
@@ -33,6 +34,20 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
     recipe = run.config.train
     model = plugins.build("model", section.kind, section.options())
     model_name = plugins.resolve("model", section.kind).name
+    inputs = {
+        "dataset": snapshot.digest,
+        "normalizer": normalized.outputs["normalizer"].digest,
+    }
+    config = {
+        "model": {"kind": model_name, **section.options()},
+        "train": run.config.to_json()["train"],
+        "packages": plugin_packages(run.config),
+    }
+    for paces in ("deadline", "checkpoint_every"):  # they change no result
+        config["train"].pop(paces, None)
+    checkpoints = StoredCheckpoints(run.store, stage_key("train", 1, inputs=inputs, config=config))
+    if run.forced("train"):
+        checkpoints.clear()
 
     def make() -> Made:
         normalizer = FittedNormalizer.from_json(
@@ -51,6 +66,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
             shape=(run.contract.height, run.contract.width),
             validation=validation,
             progress=lambda progress: run.reporter.step(_step(progress)),
+            checkpoints=checkpoints,
         )
         loop_seconds = round(time.perf_counter() - started, 3)
         bundle = Bundle(run.contract, normalizer, model_name, model, result.parameters)
@@ -67,22 +83,10 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         )
         return outputs, {"steps": result.steps, "loop_seconds": loop_seconds}, summary
 
-    return memoized(
-        run,
-        "train",
-        1,
-        what=f"{model_name} on {snapshot.sides.get('train', 0):,} rows",
-        inputs={
-            "dataset": snapshot.digest,
-            "normalizer": normalized.outputs["normalizer"].digest,
-        },
-        config={
-            "model": {"kind": model_name, **section.options()},
-            "train": run.config.to_json()["train"],
-            "packages": plugin_packages(run.config),
-        },
-        make=make,
-    )
+    what = f"{model_name} on {snapshot.sides.get('train', 0):,} rows"
+    result = memoized(run, "train", 1, what=what, inputs=inputs, config=config, make=make)
+    checkpoints.clear()
+    return result
 
 
 def rows_of(run: Run, snapshot: Snapshot, side: Side) -> tuple[Images, Labels]:

@@ -1,0 +1,64 @@
+"""Checkpoints of a training in the store: arrays as safetensors, the rest as JSON that names them.
+
+They lie below `checkpoints/<stage key>/`: whoever trains the same on the same goes on from them,
+whichever run that is.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from mnist_pipeline.model.checkpoint import Checkpoint
+from mnist_pipeline.refs import Ref, readable_json
+from mnist_pipeline.store.objects import ObjectMissingError, Store
+
+CHECKPOINTS = "checkpoints"
+
+
+class StoredCheckpoints:
+    """The checkpoints of one training.
+
+    Args:
+        store: the workspace.
+        name: what makes the training this one; a stage key.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store, self._folder = store, f"{CHECKPOINTS}/{name}"
+
+    @property
+    def _record(self) -> str:
+        return f"{self._folder}/checkpoint.json"
+
+    def load(self) -> Checkpoint | None:
+        """The newest checkpoint; None if there is none, or if it is damaged."""
+        try:
+            record: dict[str, Any] = json.loads(self._store.get(self._record))
+            ref = Ref.from_json(record["arrays"])
+            if not self._store.verifies(ref):
+                return None
+            arrays = load_tensors(self._store.get(ref.key))
+            return Checkpoint(record["step"], arrays, record["facts"])
+        except (ObjectMissingError, ValueError, KeyError, TypeError, SafetensorError):
+            return None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keeps a checkpoint: the arrays first, then the record that makes them count."""
+        arrays = dict(checkpoint.arrays)
+        ref = self._store.put(f"{self._folder}/{checkpoint.step}.safetensors", save_tensors(arrays))
+        record = {"step": checkpoint.step, "arrays": ref.to_json(), "facts": checkpoint.facts}
+        self._store.put(self._record, readable_json(record))
+        for info in self._store.list(self._folder):
+            if info.key not in (ref.key, self._record):
+                self._store.delete(info.key)
+
+    def clear(self) -> None:
+        """The training has ended: the record goes first, then what it names."""
+        self._store.delete(self._record)
+        for info in self._store.list(self._folder):
+            self._store.delete(info.key)
