@@ -8,6 +8,7 @@ still at work. That it failed the server tells too, since some runs fail before 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import httpx
 from prefect.blocks.webhook import Webhook
@@ -45,9 +46,10 @@ _BODY = """{% set state = event.resource["prefect.state-name"] -%}
 
 
 def set_alarms(client: SyncPrefectClient, silence: timedelta = SILENCE) -> list[str]:
-    """Registers the automations, replacing those of earlier times; returns their names.
+    """Registers the automations, in place of other ones of these names; returns the names.
 
-    Without a webhook there is nobody to tell, and only silent runs are declared dead.
+    Without a webhook there is nobody to tell, and only silent runs are declared dead. One that is
+    there already stays as it is: a new one would not know of a run that has just fallen silent.
 
     Raises:
         ConfigError: the webhook's address is none.
@@ -92,10 +94,18 @@ def set_alarms(client: SyncPrefectClient, silence: timedelta = SILENCE) -> list[
             )
         )
     for automation in automations:
-        for old in client.read_automations_by_name(automation.name):
+        known = client.read_automations_by_name(automation.name)
+        if any(_meaning(old) == _meaning(automation) for old in known):
+            continue
+        for old in known:
             client.delete_automation(old.id)
         client.create_automation(automation)
     return [automation.name for automation in automations]
+
+
+def _meaning(automation: AutomationCore) -> dict[str, Any]:
+    """What an automation does, without the id that a server gives to it."""
+    return automation.model_dump(include={"enabled", "trigger", "actions"})
 
 
 def server_tells() -> bool:

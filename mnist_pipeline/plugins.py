@@ -33,15 +33,19 @@ SEAMS: dict[str, str] = {
 _VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
 
 
-def option(default: Any, help: str, *, locates: bool = False) -> Any:
+def option(default: Any, help: str, *, locates: bool = False, bucket: bool = False) -> Any:
     """A dataclass field that is a plugin option.
 
     Args:
         default: its default; `dataclasses.MISSING` if it has to be given.
         help: one line about it; forms and `plugins show` print it.
         locates: it says where data lies, not what is read: part keys leave it out.
+        bucket: of a source: it may be a URL too. `parts()` then is asked in a folder of empty files
+            that have the objects' names, so it must open none; and a part's own files alone must
+            give that part again.
     """
-    return dataclasses.field(default=default, metadata={"description": help, "locates": locates})
+    meaning = {"description": help, "locates": locates, "bucket": bucket}
+    return dataclasses.field(default=default, metadata=meaning)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,15 @@
-"""Small real data for every test: drawn digits, as arrays, as IDX files, in a workspace."""
+"""Small real data for every test: drawn digits as arrays, in files, in a workspace; a bucket."""
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
 import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -75,3 +82,35 @@ def train(workspace: Path) -> Train:
         return run_pipeline(Run(Store.open(workspace), config, **options))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """moto's S3 on a free port of this machine, in a process of its own: its address."""
+    log = tmp_path_factory.mktemp("s3") / "log"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
+        try:
+            end = time.monotonic() + 60
+            while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < end, "moto's server did not start"
+                time.sleep(0.05)
+            yield found.group()
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket; the environment says where and as whom, as a user's would."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    name = f"digits-{secrets.token_hex(6)}"
+    request = urllib.request.Request(f"{s3_server}/{name}", method="PUT")  # no client: one call
+    urllib.request.urlopen(request, timeout=10).close()
+    return f"s3://{name}"

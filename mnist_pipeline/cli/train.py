@@ -32,6 +32,7 @@ Sources:
   csv:GLOB                   Kaggle's layout: label,pixel0…pixel783
   parquet:PATH               a file, folder or glob
   png:DIR                    a folder of pictures, one sub-folder a class
+All but the first two read from buckets too: 'csv:s3://bucket/landing/*.csv'.
 
 \b
 What --source names must be there and good. --landing takes the same words for files that arrive

@@ -19,6 +19,7 @@ PLACES_SHOWN = 20
 Examples:
   mnist-pipeline validate csv:train.csv
   mnist-pipeline validate csv:test.csv --unlabelled --json
+  mnist-pipeline validate 'csv:s3://bucket/landing/*.csv'
 """
 )
 @click.argument("specs", nargs=-1, required=True, metavar="SPEC…")

@@ -83,7 +83,8 @@ class PartInput(Protocol):
     Attributes:
         name: what a person calls it, without folders: the base name of its first file.
         role: `exam` for the official test part of a data set, else `train`.
-        paths: the files whose bytes it is made of; empty for generated data.
+        paths: the files here whose bytes it is made of; empty for generated data, and for what
+            lies in a bucket.
     """
 
     @property

@@ -11,6 +11,7 @@ from mnist_pipeline import plugins
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.refs import Ref
+from mnist_pipeline.stages.bucket import BucketPart
 from mnist_pipeline.stages.inputs import Input, inputs_of, landing_inputs, parse_spec
 from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import Store
@@ -77,6 +78,10 @@ def origin_of(manifest: Manifest, contract: ImageContract, part: PartOfVersion) 
             if _fetches(name):
                 return Origin(spec, "to fetch")
             for found in inputs_of([spec], None):
+                if isinstance(found.part, BucketPart):
+                    if found.part.name == part.name:
+                        return Origin(spec, "to fetch")
+                    continue
                 if found.key(contract) == part.key:
                     return Origin(spec, "there")
                 if found.part.name == part.name:

@@ -19,6 +19,7 @@ from mnist_pipeline.refs import sha256_of_file
 from mnist_pipeline.score.outputs import MARKER
 from mnist_pipeline.sources.files import path_of
 from mnist_pipeline.store.objects import ObjectChangedError, ObjectMissingError, Store
+from mnist_pipeline.store.places import is_url
 from mnist_pipeline.store.remote import RemoteFile
 
 SUFFIXES = (".parquet", ".parq", ".pq")
@@ -71,7 +72,7 @@ class InputFile:
         Raises:
             DataError: it is gone, or has changed.
         """
-        if not _is_url(self.root):
+        if not is_url(self.root):
             path = Path(self.root) / self.key
             self._check(path, stamp)
             yield path
@@ -88,7 +89,7 @@ class InputFile:
 
     def digest(self) -> str:
         """The sha256 of its bytes, as hex."""
-        if _is_url(self.root):
+        if is_url(self.root):
             return _store_at(self.root).digest(self.key)
         return sha256_of_file(Path(self.root) / self.key)
 
@@ -139,7 +140,7 @@ def find_inputs(specs: Sequence[str], workspace: str | None = None) -> list[Inpu
     for spec in specs:
         if not spec.strip():
             raise ConfigError("an input is empty", remedy="name files, folders, patterns or URLs")
-        here = _at_url(spec, workspace) if _is_url(spec) else _on_disk(spec, workspace)
+        here = _at_url(spec, workspace) if is_url(spec) else _on_disk(spec, workspace)
         if not here:
             raise DataError(
                 f"there is no Parquet file in {spec}",
@@ -159,10 +160,6 @@ def find_inputs(specs: Sequence[str], workspace: str | None = None) -> list[Inpu
                 remedy="score the folder above them, or give each call an --output of its own",
             )
     return sorted(found.values(), key=lambda file: file.relative)
-
-
-def _is_url(spec: str) -> bool:
-    return "://" in spec and not spec.startswith("file://")
 
 
 def _store_at(url: str) -> Store:

@@ -41,7 +41,10 @@ class Csv:
     """CSV files with a header `label,pixel0,…`, columns in any order, plain or gzipped."""
 
     path: str = option(
-        dataclasses.MISSING, "a file, a folder of *.csv, or a pattern (dir/*.csv)", locates=True
+        dataclasses.MISSING,
+        "a file, a folder of *.csv, or a pattern (dir/*.csv), here or in a bucket (s3://…)",
+        locates=True,
+        bucket=True,
     )
     labelled: bool = option(True, "whether rows have labels; if not, a label column is ignored")
 

@@ -80,7 +80,10 @@ class Idx:
     """
 
     path: str = option(
-        dataclasses.MISSING, "a folder of IDX files, or one file of images", locates=True
+        dataclasses.MISSING,
+        "a folder of IDX files, or one file of images, here or in a bucket (s3://…)",
+        locates=True,
+        bucket=True,
     )
     labelled: bool = option(
         True, "whether the images have labels; if not, labels files are ignored"

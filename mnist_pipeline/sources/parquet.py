@@ -116,7 +116,10 @@ class Parquet:
     """Parquet files with one row an image: raw bytes, lists, tensors, PNGs or pixel columns."""
 
     path: str = option(
-        dataclasses.MISSING, "a file, a folder of *.parquet, or a pattern", locates=True
+        dataclasses.MISSING,
+        "a file, a folder of *.parquet, or a pattern, here or in a bucket (s3://…)",
+        locates=True,
+        bucket=True,
     )
     image: str | None = option(None, "the image column (pixel0 for pixel columns); if not the only")
     label: str = option("label", "the label column")

@@ -44,7 +44,12 @@ class Png:
     exam. With labelled=false folders mean nothing, and every file below DIR is a picture.
     """
 
-    path: str = option(dataclasses.MISSING, "a folder with a sub-folder a class", locates=True)
+    path: str = option(
+        dataclasses.MISSING,
+        "a folder with a sub-folder a class, here or in a bucket (s3://…)",
+        locates=True,
+        bucket=True,
+    )
     labelled: bool = option(True, "whether the sub-folders name classes")
 
     def parts(self) -> list[PartInput]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mnist_pipeline.contract.facts import row_digests
 from mnist_pipeline.contract.quarantine import QuarantineWriter, Sink
-from mnist_pipeline.contract.records import PartInput, Records, Role
+from mnist_pipeline.contract.records import Records, Role
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.contract.validate import Judge
 from mnist_pipeline.data.parquet import CanonicalWriter, Rows
@@ -24,8 +24,8 @@ from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.inputs import (
     FileStamp,
     InputRecord,
+    UnsettledError,
     objects_below,
-    stamps_of,
     write_record,
 )
 from mnist_pipeline.store.memo import hold_on_to
@@ -76,10 +76,6 @@ class Part:
 _OF_THE_DAY = ("landing", "first_name", "changed")
 
 
-class UnsettledError(DataError):
-    """Somebody is still writing the file."""
-
-
 def ingest(run: Run, source: Input) -> Part:
     """Parses, judges and stores one input; if that was done before, nothing but a look.
 
@@ -88,7 +84,7 @@ def ingest(run: Run, source: Input) -> Part:
     """
     name = source.part.name
     with run.timed("ingest", name) as words:
-        looked, files = time.time_ns(), stamps_of(source.part.paths)
+        looked, files = time.time_ns(), source.stamps()
         key = source.key(run.contract)
         before = source.record(run.store, run.contract)
         known = None
@@ -96,7 +92,7 @@ def ingest(run: Run, source: Input) -> Part:
             if before and (fault := before.unreadable(key)):
                 raise DataError(fault["headline"], remedy=fault["remedy"], **fault["facts"])
             known = recall_part(run.store, key, name, source.part.role)
-        part = known or _make(run, key, source.part, files)
+        part = known or _make(run, key, source, files)
         changed = before is not None and before.key not in ("", key)
         part = dataclasses.replace(part, landing=source.landing, changed=changed)
         remember(run, source, key, files, looked, part=part)
@@ -123,7 +119,7 @@ def remember(
     since: str = "",
 ) -> None:
     """Keeps what was found of an input's files, see `InputRecord`."""
-    if not source.part.paths:
+    if not source.absolute:
         return
     objects = objects_below(run.store, f"parts/{key}", part.objects) if part else {}
     record = InputRecord(
@@ -181,7 +177,8 @@ def recall_part(
     return part if hold_on_to(store, record, stored, refs, unless=unchanged) else None
 
 
-def _make(run: Run, key: str, source: PartInput, files: tuple[FileStamp, ...] | None) -> Part:
+def _make(run: Run, key: str, input: Input, files: tuple[FileStamp, ...] | None) -> Part:
+    source = input.part
     with run.store.scratch() as folder:
         data_path, rejected_path = folder / "part.parquet", folder / "rejected.parquet"
         with (
@@ -197,10 +194,10 @@ def _make(run: Run, key: str, source: PartInput, files: tuple[FileStamp, ...] | 
                     )
                 writer.write(rows)
                 run.reporter.step(Step(writer.rows + rejected.total, 0, "rows", source.name))
-        if stamps_of(source.paths) != files:
+        if input.stamps() != files:
             raise UnsettledError(
                 f"{source.name} changed while it was read",
-                file=str(source.paths[0]),
+                file=input.absolute[0],
                 remedy="let whoever writes it finish; writing to another name and renaming is safe",
             )
         quarantine_ref = None

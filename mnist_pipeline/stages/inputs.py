@@ -1,11 +1,11 @@
-"""Inputs: what the sources of a configuration consist of, file by file."""
+"""Inputs: what the sources of a configuration consist of, file by file, here or in a bucket."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mnist_pipeline import plugins
@@ -13,7 +13,14 @@ from mnist_pipeline.contract.records import NothingThereError, PartInput, Source
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.refs import digest_of
-from mnist_pipeline.store.inputs import InputRecord, read_record, record_name
+from mnist_pipeline.stages.bucket import BucketPart, bucket_source
+from mnist_pipeline.store.inputs import (
+    FileStamp,
+    InputRecord,
+    read_record,
+    record_name,
+    stamps_of,
+)
 from mnist_pipeline.store.objects import Store
 
 
@@ -46,7 +53,7 @@ class Input:
 
     def record(self, store: Store, contract: ImageContract) -> InputRecord | None:
         """What is known of its files, if anything is."""
-        if not self.part.paths:
+        if not self.absolute:
             return None
         return read_record(
             store, record_name(self.plugin, self.options, self.absolute, contract.fingerprint)
@@ -54,8 +61,30 @@ class Input:
 
     @property
     def absolute(self) -> tuple[str, ...]:
-        """Its files, wherever one stands."""
+        """Its files, wherever one stands; URLs if they are in a bucket; none if it is generated."""
+        if isinstance(self.part, BucketPart):
+            return self.part.urls
         return tuple(str(path.absolute()) for path in self.part.paths)
+
+    def stamps(self) -> tuple[FileStamp, ...] | None:
+        """What shows that its files have changed; None where nothing does."""
+        if isinstance(self.part, BucketPart):
+            return self.part.stamps
+        return stamps_of(self.part.paths)
+
+    @contextlib.contextmanager
+    def at_hand(self) -> Iterator[Input]:
+        """The same input, with its bytes on this machine while the block lasts.
+
+        Raises:
+            UnsettledError: an object has changed since it was listed.
+            OutsideError: it cannot be fetched.
+        """
+        if not isinstance(self.part, BucketPart):
+            yield self
+            return
+        with self.part.at_hand() as part:
+            yield dataclasses.replace(self, part=part)
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -68,7 +97,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """
     name, _, rest = spec.partition(":")
     known = {info.base_name for info in plugins.available("source")}
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.v[0-9]+)?", name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(\.v[0-9]+)?", name) or rest.startswith("//"):
         raise ConfigError(
             f"{spec!r} is not a source",
             remedy=f"say what it is: csv:{spec}, parquet:{spec} or idx:{spec}",
@@ -84,7 +113,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
                 f"the source {name!r} takes no path, but was given {pieces[0]!r}",
                 remedy=f"`mnist-pipeline plugins show {name}` lists its options",
             )
-        options[first.name] = pieces.pop(0)
+        options[first.name] = pieces.pop(0).removeprefix("file://")
     for piece in pieces:
         key, _, value = piece.partition("=")
         options[key] = value
@@ -95,9 +124,10 @@ def build_source(spec: str) -> Source:
     """The source a spec means, its options checked; nothing is opened.
 
     Raises:
-        ConfigError: there is no such source or option.
+        ConfigError: there is no such source or option, or it cannot be in such a place.
     """
     source: Source = plugins.build("source", *parse_spec(spec))
+    bucket_source(source)
     return source
 
 
@@ -113,6 +143,7 @@ def inputs_of(
 
     Raises:
         ConfigError: a spec is wrong. DataError: a named input is not there.
+        OutsideError: a bucket cannot be listed.
     """
     inputs: list[Input] = []
     for spec in specs:
@@ -121,14 +152,24 @@ def inputs_of(
         if "cache" in fields and "cache" not in options and store and store.root:
             options["cache"] = str(store.root / "downloads" / "mnist")
         options |= {key: value for key, value in (overrides or {}).items() if key in fields}
-        source = plugins.build("source", name, options)
-        meaning = {
-            field.name: getattr(source, field.name)
-            for field in fields.values()
-            if not field.metadata.get("locates")
-        }
-        inputs += [Input(name, meaning, part) for part in source.parts()]
+        inputs += inputs_at(name, options)
     return inputs
+
+
+def inputs_at(name: str, options: Mapping[str, Any]) -> list[Input]:
+    """Every input of one source.
+
+    Raises:
+        As `inputs_of`.
+    """
+    source = plugins.build("source", name, options)
+    meaning = {
+        field.name: getattr(source, field.name)
+        for field in dataclasses.fields(source)
+        if not field.metadata.get("locates")
+    }
+    parts = (bucket_source(source) or source).parts()
+    return [Input(name, meaning, part) for part in parts]
 
 
 def landing_inputs(specs: Sequence[str], store: Store | None) -> list[Input]:
@@ -136,6 +177,7 @@ def landing_inputs(specs: Sequence[str], store: Store | None) -> list[Input]:
 
     Raises:
         ConfigError: a spec is wrong. DataError: what is there cannot be listed.
+        OutsideError: a bucket cannot be listed.
     """
     inputs: list[Input] = []
     for spec in specs:

@@ -1,25 +1,28 @@
 """The landing: files that arrive by day and are read at night, each of them once.
 
-What is known is recognised by name, size and time and not read again. What is bad is left out
-whole, with its reason on record, and looked at again once its bytes change, or when somebody says
-so.
+What is known is recognised by name, size and time (or tag, in a bucket) and not read again. What is
+bad is left out whole, with its reason on record, and looked at again once its bytes change, or when
+somebody says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.quarantine import check_budget
+from mnist_pipeline.contract.records import NothingThereError
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean
-from mnist_pipeline.stages.ingest import Part, UnsettledError, ingest, recall_part, remember
-from mnist_pipeline.stages.inputs import Input, inputs_of, landing_inputs
+from mnist_pipeline.stages.bucket import BucketPart
+from mnist_pipeline.stages.ingest import Part, ingest, recall_part, remember
+from mnist_pipeline.stages.inputs import Input, inputs_at, inputs_of, landing_inputs
 from mnist_pipeline.stages.run import Run
-from mnist_pipeline.store.inputs import InputRecord, quarantined, stamps_of, write_record
+from mnist_pipeline.store.inputs import InputRecord, UnsettledError, quarantined, write_record
 from mnist_pipeline.store.registry import now
 
 
@@ -92,15 +95,35 @@ def take_in(run: Run, source: Input) -> Part | BadFile:
 
     Raises:
         DataError: a named input cannot be read.
+        OutsideError: it lies in a bucket, and cannot be fetched.
     """
-    if not source.landing:
-        return ingest(run, source)
-    looked, files = time.time_ns(), stamps_of(source.part.paths)
+    try:
+        with _fetched(run, source) as at_hand:
+            return _landed(run, at_hand) if source.landing else ingest(run, at_hand)
+    except UnsettledError as error:  # tomorrow it is another file
+        if not source.landing:
+            raise
+        return _told(run, BadFile(source.part.name, error.to_json(), now()))
+
+
+@contextlib.contextmanager
+def _fetched(run: Run, source: Input) -> Iterator[Input]:
+    """An input with its bytes on this machine; that they had to be fetched is told."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(source.part, BucketPart):
+            with run.timed("ingest", f"fetching {source.part.name}") as words:
+                words.append(f"{source.part.name}: {source.part.size:,} bytes fetched")
+                source = stack.enter_context(source.at_hand())
+        yield source
+
+
+def _landed(run: Run, source: Input) -> Part | BadFile:
+    looked, files = time.time_ns(), source.stamps()
     before = source.record(run.store, run.contract)
     try:
         part = ingest(run, source)
-    except UnsettledError as error:  # tomorrow it is another file
-        return _told(run, BadFile(source.part.name, error.to_json(), now()))
+    except UnsettledError:
+        raise
     except DataError as error:
         try:
             key = source.key(run.contract)
@@ -128,7 +151,7 @@ def _told(run: Run, bad: BadFile) -> BadFile:
 def _record_that_holds(run: Run, source: Input) -> InputRecord | None:
     """What is known of an input, if its files are still those that were looked at."""
     record = source.record(run.store, run.contract)
-    return record if record and record.still_holds(stamps_of(source.part.paths)) else None
+    return record if record and record.still_holds(source.stamps()) else None
 
 
 def _known(run: Run, source: Input, record: InputRecord) -> Part | BadFile | None:
@@ -226,17 +249,16 @@ def _replayed(run: Run, record: InputRecord) -> Replay:
     assert record.fault is not None
     status: Literal["taken", "quarantined", "gone"] = "gone"
     reason, since = record.fault["headline"], record.since
-    if not Path(path).exists():
+    try:
+        arrival = take_in(run, _input_of(record))
+    except NothingThereError:
         run.store.delete(record.name)
+    except DataError as error:
+        status, reason = "quarantined", error.headline
     else:
-        try:
-            arrival = take_in(run, _input_of(record))
-        except DataError as error:
-            status, reason = "quarantined", error.headline
-        else:
-            status = "taken"
-            if isinstance(arrival, BadFile):
-                status, reason, since = "quarantined", arrival.error["headline"], arrival.since
+        status = "taken"
+        if isinstance(arrival, BadFile):
+            status, reason, since = "quarantined", arrival.error["headline"], arrival.since
     return Replay(name, path, status, reason, since)
 
 
@@ -244,10 +266,10 @@ def _input_of(record: InputRecord) -> Input:
     """The input that a record is about, as it lies there now.
 
     Raises:
-        DataError: its source cannot make anything of it.
+        NothingThereError: it is gone. DataError: its source cannot make anything of it.
     """
     fields = dataclasses.fields(plugins.load("source", record.plugin))
     place = next(field.name for field in fields if field.metadata.get("locates"))
-    source = plugins.build("source", record.plugin, {**record.options, place: record.paths[0]})
-    parts = [Input(record.plugin, record.options, part, landing=True) for part in source.parts()]
-    return next((found for found in parts if found.absolute == record.paths), parts[0])
+    inputs = inputs_at(record.plugin, {**record.options, place: record.paths[0]})
+    found = next((each for each in inputs if each.absolute == record.paths), inputs[0])
+    return dataclasses.replace(found, landing=True)

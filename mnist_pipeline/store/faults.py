@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from obstore.exceptions import (
@@ -47,11 +48,7 @@ def explained(verb: str, key: str, called: str, url: str, *, remote: bool) -> It
     except AlreadyExistsError:
         raise
     except PreconditionError:
-        raise ObjectChangedError(
-            f"an object of the {called} was replaced while it was read",
-            key=key,
-            remedy="run it again, when nobody writes there",
-        ) from None
+        raise changed(key, called) from None
     except (NotFoundError, FileNotFoundError) as error:
         if verb == "write" and remote:  # it is the bucket that is missing
             raise _outside(verb, key, called, url, remote, error) from error
@@ -70,10 +67,14 @@ def _outside(
         remedy = "check the URL, that its bucket exists, and the credentials in the environment"
     else:
         remedy = f"check that the {called} can be reached and written"
+    what = f"the store cannot {verb} an object"
+    if verb == "list":
+        what = f"the {called} cannot be listed"
     return OutsideError(
-        "the disk is full" if full else f"the store cannot {verb} an object",
-        key=key,
-        cause=str(error).partition("\n")[0],
+        "the disk is full" if full else what,
+        key=key or None,
+        # A URL's query may hold a signature that opens the bucket to whoever reads it.
+        cause=re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", str(error).partition("\n")[0]),
         remedy=remedy,
         transient=remote and not full and not isinstance(error, _NOT_BY_WAITING),
         **{called: url},
@@ -83,6 +84,15 @@ def _outside(
 def is_full(error: Exception) -> bool:
     """Whether a disk has no room; writers of files in the making say so in words."""
     return "No space left" in str(error) or "quota exceeded" in str(error)
+
+
+def changed(key: str, called: str) -> ObjectChangedError:
+    """The error for an object that is another one than a moment ago."""
+    return ObjectChangedError(
+        f"an object of the {called} was replaced while it was read",
+        key=key,
+        remedy="run it again, when nobody writes there",
+    )
 
 
 def missing(key: str, called: str) -> ObjectMissingError:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_pipeline.errors import DataError
 from mnist_pipeline.refs import code_digest, digest_of, readable_json
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 
@@ -21,8 +22,12 @@ SETTLED_NS = 2_000_000_000
 """Some file systems tell times to two seconds only: what was written in the two seconds before it
 was read may have been written again since, and nobody could tell."""
 
-FileStamp = tuple[int, int]
-"""Size in bytes and time of the last change, in ns."""
+FileStamp = tuple[int, int | str]
+"""Size in bytes, and the time of the last change in ns or the tag of an object in a bucket."""
+
+
+class UnsettledError(DataError):
+    """Somebody is still writing the file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +36,10 @@ class InputRecord:
 
     Attributes:
         plugin, options: the source it belongs to, and those options that change what is read.
-        paths: its files, absolute.
+        paths: its files, absolute, or their URLs.
         contract: the fingerprint of what its rows have to obey.
         key: the key of its part; empty if its bytes could not be read.
-        files: size and time of each file, before it was read.
+        files: size and time, or tag, of each file before it was read.
         looked: when that was, in ns since 1970.
         objects: the part's objects in the store and how a listing describes them; none if there is
             no part.
@@ -61,8 +66,9 @@ class InputRecord:
         return record_name(self.plugin, self.options, self.paths, self.contract)
 
     def still_holds(self, files: Sequence[FileStamp] | None) -> bool:
-        """Whether the files are, by size and time, those that were read."""
-        settled = all(changed < self.looked - SETTLED_NS for _, changed in self.files)
+        """Whether the files are, by size and time or tag, those that were read."""
+        times = [stamp for _, stamp in self.files if isinstance(stamp, int)]
+        settled = all(changed < self.looked - SETTLED_NS for changed in times)
         return bool(self.key) and self.files == files and settled
 
     def unreadable(self, key: str) -> Mapping[str, Any] | None:

@@ -8,26 +8,26 @@ Both are obstore's, on local disk, S3, GCS, Azure and in memory.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import LocalStore
 
-from mnist_pipeline.errors import ConfigError, OutsideError
+from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.refs import Ref, sha256, sha256_of_file
 from mnist_pipeline.store.faults import ObjectChangedError as ObjectChangedError
 from mnist_pipeline.store.faults import ObjectMissingError as ObjectMissingError
 from mnist_pipeline.store.faults import WorkspaceMissingError as WorkspaceMissingError
-from mnist_pipeline.store.faults import explained, is_full, missing
+from mnist_pipeline.store.faults import changed, explained, is_full, missing
+from mnist_pipeline.store.info import ObjectInfo as ObjectInfo
+from mnist_pipeline.store.places import backend_at, is_url
 from mnist_pipeline.store.remote import BLOCK, RemoteFile
 from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
@@ -45,17 +45,6 @@ FOLDERS = (
     SCRATCH,
 )
 """What a workspace consists of."""
-
-SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
-
-
-@dataclasses.dataclass(frozen=True)
-class ObjectInfo:
-    """What a listing says about an object."""
-
-    key: str
-    size: int
-    modified: datetime
 
 
 class Store:
@@ -89,31 +78,10 @@ class Store:
             OutsideError: the folder cannot be made or written, or the URL cannot be used as it is.
         """
         text = str(where)
-        facts: dict[str, Any] = {called: text}
-        scheme, separator, _ = text.partition("://")
-        if not separator or scheme == "file":
-            folder = Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (never fails)
-            return cls._open_folder(folder, text, writable, called)
-        if scheme not in SCHEMES:
-            raise ConfigError(
-                f"the {called} cannot be on {scheme}://",
-                **facts,
-                remedy="use a folder or one of s3://, gs://, az://, abfs://, memory://",
-            )
-        if scheme == "memory":
-            return cls(MemoryStore(), text, called=called)
-        try:
-            # Whoever names an http:// endpoint in the environment wants no https://.
-            plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-            backend = from_url(text, client_options={"allow_http": plain})
-            return cls(backend, text, called=called)
-        except (BaseError, ValueError) as error:
-            raise OutsideError(
-                f"the {called} cannot be opened",
-                cause=str(error).partition("\n")[0],
-                **facts,
-                remedy="check the URL, and the account and credentials in the environment",
-            ) from None
+        if is_url(text):
+            return cls(backend_at(text, called), text, called=called)
+        folder = Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (never fails)
+        return cls._open_folder(folder, text, writable, called)
 
     @classmethod
     def _open_folder(cls, folder: Path, text: str, writable: bool, called: str) -> Store:
@@ -187,19 +155,25 @@ class Store:
         """What a listing would say about an object, or None if there is none."""
         found: ObjectInfo | None = None
         with contextlib.suppress(ObjectMissingError), self._explained("look for", key):
-            entry = obstore.head(self._backend, key)
-            found = ObjectInfo(key, entry["size"], entry["last_modified"])
+            found = ObjectInfo.of(obstore.head(self._backend, key))
         self._called("info", key)
         return found
 
-    def list(self, prefix: str) -> Sequence[ObjectInfo]:
-        """Every object whose key lies under `prefix/`, sorted by key."""
+    def list(self, prefix: str, *, deep: bool = True) -> Sequence[ObjectInfo]:
+        """Every object whose key lies under `prefix/`, sorted by key.
+
+        Args:
+            prefix: a folder of keys; empty for all.
+            deep: False for those right under it alone.
+        """
+        below = prefix.rstrip("/") + "/"
         with self._explained("list", prefix):
-            found = [
-                ObjectInfo(entry["path"], entry["size"], entry["last_modified"])
-                for page in obstore.list(self._backend, prefix=prefix.rstrip("/") + "/")
-                for entry in page
-            ]
+            if deep:
+                pages = obstore.list(self._backend, prefix=below)
+                found = [ObjectInfo.of(entry) for page in pages for entry in page]
+            else:
+                listing = obstore.list_with_delimiter(self._backend, below)
+                found = [ObjectInfo.of(entry) for entry in listing["objects"]]
         self._called("list", prefix)
         return sorted(found, key=lambda info: info.key)
 
@@ -250,6 +224,22 @@ class Store:
                     file.write(chunk)
             self._called("get", key)
             yield path
+
+    def fetch(self, info: ObjectInfo, path: Path) -> None:
+        """Writes the very object that a listing showed into a local file.
+
+        Raises:
+            ObjectMissingError: it is gone.
+            ObjectChangedError: another one lies there now; nothing of it was written.
+        """
+        with self._explained("read", info.key):
+            answer = obstore.get(self._backend, info.key)
+            if ObjectInfo.of(answer.meta).stamp != info.stamp:
+                raise changed(info.key, self.called)
+            with path.open("wb") as file:
+                for chunk in answer.stream():
+                    file.write(chunk)
+        self._called("get", info.key)
 
     @contextlib.contextmanager
     def reader(self, key: str, *, block: int = BLOCK) -> Iterator[Path | RemoteFile]:

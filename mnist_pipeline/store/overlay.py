@@ -35,8 +35,8 @@ class Overlay(Store):
     def info(self, key: str) -> ObjectInfo | None:
         return super().info(key) or self.below.info(key)
 
-    def list(self, prefix: str) -> Sequence[ObjectInfo]:
-        found = [*self.below.list(prefix), *super().list(prefix)]
+    def list(self, prefix: str, *, deep: bool = True) -> Sequence[ObjectInfo]:
+        found = [*self.below.list(prefix, deep=deep), *super().list(prefix, deep=deep)]
         by_key = {info.key: info for info in found}
         return [by_key[key] for key in sorted(by_key)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,12 @@ def test_a_failure_is_told_once(
         assert len(set_alarms(client)) == 2
         with pytest.raises(DataError):
             training_flow(config_for(idx_folder), str(workspace))
+        before = {each.id for each in client.read_automations()}
         assert len(set_alarms(client)) == 2
-        assert len(client.read_automations()) == 2  # replaced, not doubled
+        assert {each.id for each in client.read_automations()} == before  # neither new nor doubled
+        assert len(set_alarms(client, silence=timedelta(minutes=1))) == 2
+        assert len({each.id for each in client.read_automations()} - before) == 1  # replaced
+        assert len(client.read_automations()) == 2
     assert told == [False, True]
     assert [each["event"] for each in listener.told] == ["failed"]
 

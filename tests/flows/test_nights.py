@@ -28,7 +28,7 @@ def nights(
 ) -> Iterator[Nights]:
     """Deployed as shipped but for the data: nothing is due within seconds yet."""
     nights = Nights(prefect, tmp_path_factory.mktemp("nights"), webhook)
-    nights.configure(epochs=1_000_000)  # at work until it is killed
+    nights.configure(epochs=20_000)  # half a minute, to be killed in
     nights.new_data(seed=1)
     told = nights.deploy()
     assert [plan["deployment"] for plan in told["deployments"]] == [
@@ -68,14 +68,6 @@ def enough(found: list[Any], least: int) -> list[Any]:
     return found if len(found) >= least else []
 
 
-def told_of_one(nights: Nights, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What was told of one of some runs; asks for one more run if nothing was."""
-    told = [found for run in runs if (found := nights.told_of(run))]
-    if not told:
-        runs.append(nights.new_run())
-    return told[0] if told else None
-
-
 def hasten_alarms(prefect: Prefect) -> None:
     """Lets the server declare a run dead that has been silent for seconds, not for minutes."""
     from prefect.client.orchestration import get_client
@@ -113,17 +105,19 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     worker = prefect.start_worker(nights.elsewhere)
     run = wait_for(nights.training)
     assert run["auto_scheduled"]
-    by_hand = [nights.new_run()]
+    by_hand = [nights.new_run() for _ in range(3)]
     (second, *_) = wait_for(lambda: nights.runs("Cancelled"))
     assert second["state"]["message"] == "Deployment concurrency limit reached."
-    # (A server waits 15 minutes for the event before that of a run it has just scheduled itself,
-    # and on SQLite, "database is locked" costs it an event now and then.)
-    assert wait_for(lambda: told_of_one(nights, by_hand), pause=20)["event"] == "cancelled"
+    wait_for(lambda: {nights.state(asked)["name"] for asked in by_hand} == {"Cancelled"})
 
     # The run is killed: the worker sees it, and the next run does what is left.
     for process in descendants(worker.pid):
         kill(process)
     wait_for(lambda: nights.state(run)["name"] == "Crashed")
+    # (A server waits 15 minutes for the event before that of a run it has just scheduled itself,
+    # and on SQLite, "database is locked" costs it an event now and then: one of three is enough.)
+    told = wait_for(lambda: [event for asked in by_hand if (event := nights.told_of(asked))])
+    assert told[0]["event"] == "cancelled"
     run = wait_for(nights.training)
 
     # The worker is killed, and with it the run: after a while the server declares it dead.
@@ -133,12 +127,12 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     late = wait_for(lambda: enough(nights.runs("Late"), 3))
     assert nights.versions() == 0
 
-    # Nobody worked for three nights: the first is made up for, the others are not.
-    nights.configure(epochs=1000)
+    # Nobody worked for three nights: one is made up for, the others are not.
     worker = prefect.start_worker(nights.elsewhere)
     (done,) = wait_for(lambda: nights.runs("Completed"))
-    assert done["id"] == late[0]["id"]
-    assert {nights.state(each)["name"] for each in late[1:3]} == {"Cancelled"}
+    names = [nights.state(each)["name"] for each in late]
+    assert done["id"] in [each["id"] for each in late]
+    assert names.count("Cancelled") == len(late) - 1
     assert [end["status"] for end in nights.ends()] == ["promoted"]
 
     # The server is killed while a run is at work, and started again: the run does not notice.

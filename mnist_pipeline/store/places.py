@@ -1,0 +1,70 @@
+"""Places as users write them: folders, and URLs of buckets."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from obstore.exceptions import BaseError
+from obstore.store import MemoryStore, from_url
+
+from mnist_pipeline.errors import ConfigError, OutsideError
+
+SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
+
+
+def is_url(place: str) -> bool:
+    """Whether a place is to be reached over a network."""
+    return "://" in place and not place.startswith("file://")
+
+
+def check_url(url: str, called: str) -> None:
+    """Refuses a URL that cannot be a place; nothing is opened.
+
+    Raises:
+        ConfigError: its scheme is not supported, or it holds a password, which would end up in
+            manifests, reports and logs.
+    """
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise ConfigError(
+            f"the {called} cannot be on {scheme}://",
+            **{called: _without_password(url)},
+            remedy="use a folder or one of s3://, gs://, az://, abfs://, memory://",
+        )
+    if _without_password(url) != url:
+        raise ConfigError(
+            f"the {called} has a password in its URL",
+            **{called: _without_password(url)},
+            remedy=f"leave it out of {scheme}://; credentials belong into the environment",
+        )
+
+
+def backend_at(url: str, called: str) -> Any:
+    """The store of obstore for a URL; credentials are those of the environment.
+
+    Raises:
+        ConfigError: see `check_url`.
+        OutsideError: the URL cannot be used as it is.
+    """
+    check_url(url, called)
+    facts: dict[str, Any] = {called: url}
+    if url.startswith("memory://"):
+        return MemoryStore()
+    try:
+        # Whoever names an http:// endpoint in the environment wants no https://.
+        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+        return from_url(url, client_options={"allow_http": plain})
+    except (BaseError, ValueError) as error:
+        raise OutsideError(
+            f"the {called} cannot be opened",
+            cause=str(error).partition("\n")[0],
+            **facts,
+            remedy="check the URL, and the account and credentials in the environment",
+        ) from None
+
+
+def _without_password(url: str) -> str:
+    """`s3://user:secret@bucket` without the secret; `abfs://container@account` as it is."""
+    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:…@", url, count=1)
