@@ -129,7 +129,7 @@ class Cnn(Model):
             zip(normalized, (*normalized[1:], last), strict=True), start=1
         ):
             z, backward = spatial.convolution(
-                a, parameters[f"K{n}"], gradients[f"K{n}"], first=n == 1
+                a, parameters[f"K{n}"], gradients[f"K{n}"], layer.padding, first=n == 1
             )
             tape.append(backward)
             if layer.pool:
@@ -145,12 +145,11 @@ class Cnn(Model):
                 out=spatial.interior(a, then.padding),
             )
             tape.append(backward)
-            tape.append(_Inside(then.padding))
         if self.dropout:
             a, backward = layers.dropout(a, self.dropout, rng)
             tape.append(backward)
         n = len(normalized) + 1
-        z, backward = spatial.convolution(a, parameters[f"K{n}"], gradients[f"K{n}"])
+        z, backward = spatial.convolution(a, parameters[f"K{n}"], gradients[f"K{n}"], last.padding)
         tape.append(backward)
         logits = z.reshape(last.channels, N).T + parameters["b"]
         loss, loss_backward = layers.softmax_cross_entropy(logits, labels, label_smoothing)
@@ -177,7 +176,7 @@ class Cnn(Model):
             for n, (layer, then) in enumerate(
                 zip(normalized, (*normalized[1:], last), strict=True), start=1
             ):
-                z = spatial.correlate(a, spatial.by_column(parameters[f"K{n}"]))
+                z = _correlate(a, parameters[f"K{n}"])
                 if layer.pool:
                     z, _ = spatial.max_pool(z)
                 mean, variance = spatial.moments(z)
@@ -219,10 +218,10 @@ class Cnn(Model):
                 for name in ("K", "gamma", "beta", "mean", "variance")
             }
             scale = p["gamma"] / np.sqrt(p["variance"] + spatial.EPSILON)
-            K = spatial.by_column((p["K"] * scale[:, None, None, None]).astype(np.float32))
+            K = (p["K"] * scale[:, None, None, None]).astype(np.float32)
             shift = (p["beta"] - p["mean"] * scale).astype(np.float32)[:, None, None]
             folded.append((layer, K, shift))
-        K_last = spatial.by_column(parameters[f"K{len(normalized) + 1}"].astype(np.float32))
+        K_last = parameters[f"K{len(normalized) + 1}"].astype(np.float32)
         b = parameters["b"].astype(np.float32)[:, np.newaxis]
         lit = parameters["lit"]
         blank = (1 - lit) * normalizer.transform(np.zeros((1, pixels), np.uint8))[0]
@@ -230,14 +229,14 @@ class Cnn(Model):
         def network(x: Array) -> Array:
             a = _image(x * lit + blank, normalized[0].padding)
             for (layer, K, shift), then in zip(folded, (*normalized[1:], last), strict=True):
-                z = spatial.correlate(a, K)
+                z = _correlate(a, K)
                 if layer.pool:
                     z, _ = spatial.max_pool(z)
                 a = spatial.padded(layer.side, layer.channels, layer.side, len(x), then.padding, z)
                 for source, target in zip(z, spatial.interior(a, then.padding), strict=True):
                     np.add(source, shift, out=target)
                     np.maximum(target, 0, out=target)
-            logits = spatial.correlate(a, K_last).reshape(classes, len(x))
+            logits = _correlate(a, K_last).reshape(classes, len(x))
             logits += b
             return layers.softmax(logits).T
 
@@ -252,11 +251,5 @@ def _image(x: Array, padding: int) -> Array:
     return a
 
 
-@dataclasses.dataclass(frozen=True)
-class _Inside:
-    """The backward of a border: its gradient goes nowhere."""
-
-    padding: int
-
-    def __call__(self, d: Array) -> Array:
-        return spatial.interior(d, self.padding)
+def _correlate(a: Array, K: Array) -> Array:
+    return spatial.correlate(spatial.spread(a, K.shape[3]), K, a.shape[3])

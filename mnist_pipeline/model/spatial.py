@@ -1,9 +1,9 @@
 """Layers over images: convolution, max pooling, batch normalization, each with its backward.
 
-Arrays are (height, channels, width, rows): H, C, W, N. A window of k whole lines of the image is
-then one matrix of k·C lines as it lies in memory, and a shift by one pixel is an offset of N in
-each of them: a convolution is k products a line, and nothing is copied (no im2col). Everything else
-works along the last axis, which is as long as the batch.
+Arrays are (height, channels, width, rows): H, C, W, N. A shift by one pixel is an offset of N in a
+line, and a window of k lines is a matrix as it lies in memory. So a convolution spreads its input
+k-fold, not k²-fold as im2col does, and is one product a line. Everything else works along the last
+axis, which is as long as the batch.
 
 Backward passes: Goodfellow, Bengio, Courville, "Deep Learning" (2016), §9.5.
 """
@@ -30,71 +30,78 @@ def interior(a: Array, padding: int) -> Array:
     return a[padding:-padding, :, padding:-padding] if padding else a
 
 
-def correlate(a: Array, K: Array) -> Array:
+def spread(a: Array, k: int) -> Array:
+    """(H, k, C, n): each line k times, shifted by one pixel more each time, n = (W − k + 1)·N."""
+    H, C, W, N = a.shape
+    n = (W - k + 1) * N
+    lines, shifted = a.reshape(H, C, W * N), np.empty((H, k, C, n), a.dtype)
+    for dx in range(k):
+        shifted[:, dx] = lines[:, :, dx * N : dx * N + n]
+    return shifted
+
+
+def correlate(shifted: Array, W: Array, rows: int) -> Array:
     """What networks call a convolution: z[y, d, x] = Σ W[d, c, dy, dx] · a[y + dy, c, x + dx].
 
     Args:
-        a: (H, C, W, N).
-        K: (k, D, k·C), the kernels as `by_column` lays them out.
+        shifted: (H, k, C, n), what `spread` made of the images a.
+        W: (D, C, k, k).
+        rows: N.
 
     Returns:
         (H − k + 1, D, W − k + 1, N).
     """
-    H, C, W, N = a.shape
-    k, D, _ = K.shape
-    z = np.empty((H - k + 1, D, W - k + 1, N), a.dtype)
-    n = z.shape[2] * N
-    part = np.empty((D, n), a.dtype)
+    H, k, C, n = shifted.shape
+    D = len(W)
+    K = np.ascontiguousarray(W.transpose(0, 2, 3, 1)).reshape(D, k * k * C)
+    z = np.empty((H - k + 1, D, n // rows, rows), shifted.dtype)
     for y, line in enumerate(z.reshape(-1, D, n)):
-        window = a[y : y + k].reshape(k * C, W * N)
-        np.matmul(K[0], window[:, :n], out=line)
-        for dx in range(1, k):
-            np.matmul(K[dx], window[:, dx * N : dx * N + n], out=part)
-            line += part
+        np.matmul(K, shifted[y : y + k].reshape(k * k * C, n), out=line)
     return z
 
 
-def by_column(W: Array) -> Array:
-    """Kernels (D, C, k, k) as k matrices (k, D, k·C), one for each column of a window."""
-    D, C, k, _ = W.shape
-    return np.ascontiguousarray(W.transpose(3, 0, 2, 1)).reshape(k, D, k * C)
-
-
-def convolution(a: Array, W: Array, dW: Array, *, first: bool = False) -> tuple[Array, Backward]:
+def convolution(
+    a: Array, W: Array, dW: Array, padding: int, *, first: bool = False
+) -> tuple[Array, Backward]:
     """The convolution of padded images; it has no bias, since batch normalization follows.
 
     Args:
-        a: (H, C, W, N).
+        a: (H, C, W, N), with their border.
         W: (D, C, k, k).
         dW: shaped like W; the backward pass writes ∂loss/∂W into it.
+        padding: how wide the border is; it gets no gradient.
         first: nothing lies before this layer: ∂loss/∂a is left out, and the backward pass returns
             what it got.
     """
-    D, C, k, _ = W.shape
-    K = by_column(W)
+    H, C, width, N = a.shape
+    D, _, k, _ = W.shape
+    shifted = spread(a, k)
+    z = correlate(shifted, W, N)
 
     def backward(dz: Array) -> Array:
-        width, N = a.shape[2:]
-        n = dz.shape[2] * N
-        dK, part = np.zeros_like(K), np.empty(K.shape[1:], K.dtype)
-        for y, line in enumerate(dz.reshape(-1, D, n)):
-            window = a[y : y + k].reshape(k * C, width * N)
+        n = shifted.shape[3]
+        dlines = dz.reshape(-1, D, n)
+        dK, part = np.zeros((k * D, k * C), dz.dtype), np.empty((k * D, k * C), dz.dtype)
+        to_lines = np.ascontiguousarray(W[:, :, ::-1].transpose(3, 1, 2, 0)).reshape(k * C, k * D)
+        spread_gradient = np.empty((k, C, n), dz.dtype)
+        da = np.zeros((H - 2 * padding, C, width, N), dz.dtype)
+        lines = da.reshape(-1, C, width * N)
+        for y in range(H):
+            # Line y of a touches lines y − k + 1 … y of z, as far as they exist: dy counts down.
+            first_line, last_line = max(0, y - k + 1), min(y + 1, len(dz))
+            window = dlines[first_line:last_line].reshape(-1, n)
+            inside = slice((first_line - y + k - 1) * D, (last_line - y + k - 1) * D)
+            np.matmul(window, shifted[y].reshape(k * C, n).T, out=part[inside])
+            dK[inside] += part[inside]
+            if first or not padding <= y < H - padding:
+                continue
+            np.matmul(to_lines[:, inside], window, out=spread_gradient.reshape(k * C, n))
             for dx in range(k):
-                np.matmul(line, window[:, dx * N : dx * N + n].T, out=part)
-                dK[dx] += part
-        dW[...] = dK.reshape(k, D, k, C).transpose(1, 3, 2, 0)
-        if first:
-            return dz
-        da = np.zeros_like(a)
-        to_window, part = K.transpose(0, 2, 1), np.empty((k * C, n), a.dtype)
-        for y, line in enumerate(dz.reshape(-1, D, n)):
-            window = da[y : y + k].reshape(k * C, width * N)
-            for dx in range(k):
-                np.matmul(to_window[dx], line, out=part)
-                window[:, dx * N : dx * N + n] += part
-        return da
+                lines[y - padding, :, dx * N : dx * N + n] += spread_gradient[dx]
+        dW[...] = dK.reshape(k, D, k, C).transpose(1, 3, 0, 2)[:, :, ::-1]
+        return dz if first else da[:, :, padding : width - padding]
 
-    return correlate(a, K), backward
+    return z, backward
 
 
 def max_pool(z: Array) -> tuple[Array, Backward]:
