@@ -108,7 +108,7 @@ class Loader:
 
     def blocks(self, rows: Rows | slice) -> Iterator[Block]:
         """The rows as blocks. A block is overwritten by the next one."""
-        count = len(rows) if not isinstance(rows, slice) else rows.stop - rows.start
+        count = size(rows)
         for begin in range(0, count, self._block):
             end = min(begin + self._block, count)
             if isinstance(rows, slice):
@@ -135,9 +135,14 @@ class Loader:
         return self._distort is not None or not self._affine
 
 
+def size(rows: Rows | slice) -> int:
+    """How many there are."""
+    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+
+
 def halves(rows: Rows | slice, parts: int) -> list[Rows | slice]:
     """The rows in `parts` contiguous shares, as equal as can be, the larger ones first."""
-    start, stop = (rows.start, rows.stop) if isinstance(rows, slice) else (0, len(rows))
-    bounds = [start + -(-(stop - start) * part // parts) for part in range(parts + 1)]
+    start = rows.start if isinstance(rows, slice) else 0
+    bounds = [start + -(-size(rows) * part // parts) for part in range(parts + 1)]
     shares = [slice(low, high) for low, high in itertools.pairwise(bounds) if low < high]
     return list(shares) if isinstance(rows, slice) else [rows[share] for share in shares]

@@ -200,6 +200,13 @@ class Cnn(Model):
             )
         return result
 
+    def products(self, pixels: int, parameters: Parameters) -> int:
+        places = []
+        for n, layer in enumerate(self._layers(pixels, len(parameters["b"])), start=1):
+            side = 2 * layer.side if layer.pool else layer.side
+            places.append(side * side * parameters[f"K{n}"].size)
+        return 3 * sum(places) - places[0]  # forward, and twice back but for the first layer
+
     def zero_unlit(
         self,
         parameters: Parameters,

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from mnist_pipeline.model.arrays import FlatArrays
-from mnist_pipeline.model.batches import Loader, Rows, halves
+from mnist_pipeline.model.batches import Loader, Rows, halves, size
 from mnist_pipeline.model.networks import Model
+from mnist_pipeline.model.profile import Laps
 from mnist_pipeline.model.threads import Hands
 
 
@@ -28,13 +29,16 @@ class Lane:
 
     def __init__(self, loader: Loader, gradients: FlatArrays, rng: np.random.Generator) -> None:
         self.loader, self.gradients, self.rng = loader, gradients, rng
+        self.laps = Laps()
 
     def gradient(
         self, model: Model, parameters: FlatArrays, rows: Rows | slice, label_smoothing: float
     ) -> tuple[int, float]:
         """How many rows there are, and the mean loss over them; its gradient is left behind."""
         count, total, summed = 0, 0.0, None
+        self.laps.start()
         for x, labels in self.loader.blocks(rows):
+            self.laps.lap("rows")
             loss = model.loss_and_gradients(
                 parameters.views,
                 x,
@@ -45,11 +49,12 @@ class Lane:
             )
             before, count = count, count + len(labels)
             total += len(labels) * loss
-            if before or count < _size(rows):  # several blocks: the mean of their gradients
+            if before or count < size(rows):  # several blocks: the mean of their gradients
                 self.gradients.buffer *= len(labels)
                 summed = self.gradients.buffer.copy() if summed is None else summed
                 if before:
                     summed += self.gradients.buffer
+            self.laps.lap("gradient")
         if summed is not None:
             np.divide(summed, count, out=self.gradients.buffer)
         return count, total / count
@@ -80,7 +85,3 @@ def batch_gradient(
         if lane is not lanes[0]:
             first += lane.gradients.buffer
     return sum(count * loss for count, loss in results) / total
-
-
-def _size(rows: Rows | slice) -> int:
-    return rows.stop - rows.start if isinstance(rows, slice) else len(rows)

@@ -79,6 +79,14 @@ class Model(Protocol):
         """
         return parameters
 
+    def products(
+        self,
+        pixels: int,  # noqa: ARG002
+        parameters: Parameters,  # noqa: ARG002
+    ) -> int | None:
+        """Multiplications that an image costs in training; None where nobody has counted them."""
+        return None
+
     def zero_unlit(
         self,
         parameters: Parameters,
@@ -185,6 +193,10 @@ class Perceptron(Model):
             normalizer=normalizer if affine is None else None,
             seen=seen,
         )
+
+    def products(self, pixels: int, parameters: Parameters) -> int:  # noqa: ARG002
+        matrices = [array.size for name, array in parameters.items() if name.startswith("W")]
+        return 3 * sum(matrices) - matrices[0]  # forward, and twice back but for the first layer
 
     def zero_unlit(
         self, parameters: Parameters, lit: NDArray[np.bool_], normalizer: FittedNormalizer

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.model.arrays import FlatArrays, Parameters
 from mnist_pipeline.model.augment import Distorter
-from mnist_pipeline.model.batches import BLOCK, Images, Labels, Loader, Order
+from mnist_pipeline.model.batches import BLOCK, Images, Labels, Loader, Order, size
 from mnist_pipeline.model.checkpoint import (
     Checkpoint,
     Checkpoints,
@@ -28,6 +28,7 @@ from mnist_pipeline.model.memory import kept_memory
 from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.optimizers import Optimizer
+from mnist_pipeline.model.profile import Laps, Profile
 from mnist_pipeline.model.recipe import Recipe as Recipe
 from mnist_pipeline.model.threads import Hands, single_threaded_blas
 from mnist_pipeline.model.watch import Watch
@@ -77,13 +78,15 @@ class TrainingResult:
             `accuracy` (on a sample of training rows), `validation_accuracy`, `validation_loss`
             (None without validation rows), `learning_rate`.
         steps: how many were run.
-        lit: (pixels,), False where an input was dark in every training row seen, see `Batches.lit`.
+        lit: (pixels,), False where an input was dark in every training row seen.
+        profile: what it did with its time.
     """
 
     parameters: Parameters
     history: list[dict[str, Any]]
     steps: int
     lit: NDArray[np.bool_]
+    profile: Profile
 
 
 def ignore(progress: Progress) -> None:
@@ -218,6 +221,8 @@ class Training:
         self.best = Best()
         self.losses: list[float] = []  # since the last evaluation
         self.step = 0
+        self.laps = Laps()
+        self._begun_at, self._rows_done = 0, 0
 
     def run(
         self, hands: Hands, report: Callable[[Progress], None], checkpoints: Checkpoints
@@ -238,9 +243,13 @@ class Training:
             evaluated = self.step % self.interval == 0 or self.step == self.total_steps
             mean_loss = sum(self.losses) / len(self.losses)
             if evaluated:
+                self.laps.start()
                 self.evaluate(mean_loss)
+                self.laps.lap("evaluation")
             if every and self.step % every == 0 and self.step < self.total_steps:
+                self.laps.start()
                 checkpoints.save(self.checkpoint())
+                self.laps.lap("checkpoints")
             if evaluated or time.monotonic() >= next_report:
                 # The clock paces reports, nothing else.
                 next_report = time.monotonic() + SECONDS_A_REPORT
@@ -260,21 +269,25 @@ class Training:
             TrainingError: it diverged.
         """
         step = self.step + 1
+        rows = self.order.batch(step)
         loss = batch_gradient(
             self.model,
             self.parameters,
             self.lanes,
-            self.order.batch(step),
+            rows,
             self.recipe.label_smoothing,
             hands,
         )
+        self.laps.start()
         self.watch.check_gradient(step, loss, self.gradients.buffer)
         self.watch.check_loss(step, loss)
         self.optimizer.update(self.learning_rate(step), hands if len(self.lanes) > 1 else None)
         if self.average is not None:
             self.average.towards(self.parameters, 1 - self.recipe.average_at(step))
+        self.laps.lap("update")
         self.losses.append(loss)
         self.step = step
+        self._rows_done += size(rows)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 1."""
@@ -345,7 +358,14 @@ class Training:
         lit = self.lit()
         trained = {name: array.copy() for name, array in self.model_parameters().items()}
         trained = self.model.zero_unlit(trained, lit, self.normalizer)
-        return TrainingResult(trained, self.history, self.step, lit)
+        return TrainingResult(trained, self.history, self.step, lit, self.profile())
+
+    def profile(self) -> Profile:
+        """What this process did with its time; steps of an earlier one are not in it."""
+        products = self.model.products(self.images.shape[1], self.parameters.views)
+        operations = None if products is None else 2 * products * self._rows_done
+        laps = [self.laps, *(lane.laps for lane in self.lanes)]
+        return Profile.of(laps, self.step - self._begun_at, operations)
 
     def checkpoint(self) -> Checkpoint:
         """All that the next step depends on."""
@@ -365,7 +385,7 @@ class Training:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on where a training with the same arguments was."""
-        self.step = self.optimizer.step = checkpoint.step
+        self.step = self.optimizer.step = self._begun_at = checkpoint.step
         arrays, facts = checkpoint.arrays, checkpoint.facts
         if "order" in arrays:
             self.order.current = arrays["order"].copy()

@@ -81,11 +81,13 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         summary = f"{model_name}, {result.steps:,} steps, loss {last['loss']:.4f}" + (
             f", validation {percent(accuracy)}" if accuracy is not None else ""
         )
-        return outputs, {"steps": result.steps, "loop_seconds": loop_seconds}, summary
+        facts = {"steps": result.steps, "loop_seconds": loop_seconds}
+        return outputs, {**facts, "profile": result.profile.to_json()}, summary
 
     what = f"{model_name} on {snapshot.sides.get('train', 0):,} rows"
     result = memoized(run, "train", 1, what=what, inputs=inputs, config=config, make=make)
     checkpoints.clear()
+    run.profile |= result.facts.get("profile", {})
     return result
 
 
