@@ -56,6 +56,7 @@ class ReportData:
         drawn: whether the program has drawn the rows: all of them, some, or none.
         profile: of the training rows.
         samples: some of them: images (N, height · width) uint8, labels (N,) uint8.
+        bent: the same samples as the training may have seen them; None without augmentation.
         rejects: some rejected rows.
         quarantine: where all of them lie.
         lineage: what the version was made of, by name: digests, seed, parts.
@@ -77,6 +78,7 @@ class ReportData:
     drawn: Literal["all", "some", "none"] = "none"
     profile: Profile | None = None
     samples: tuple[Images, Images] | None = None
+    bent: Images | None = None
     rejects: Sequence[RejectedRow] = ()
     quarantine: str = ""
     lineage: Mapping[str, str] = dataclasses.field(default_factory=dict)
