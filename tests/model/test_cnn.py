@@ -418,7 +418,9 @@ def test_it_learns_digits(digits: Digits) -> None:
     assert not result.parameters["lit"].all()
 
 
-@pytest.mark.parametrize("normalize", ["standardize", "deskew"])
+@pytest.mark.parametrize(
+    "normalize", ["standardize", pytest.param("deskew", marks=pytest.mark.slow)]
+)
 def test_the_whole_pipeline_publishes_it_and_knows_it_again(
     normalize: str, idx_folder: Path, workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
