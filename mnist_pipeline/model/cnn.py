@@ -230,7 +230,7 @@ class Cnn(Model):
             folded.append((layer, K, shift))
         K_last = parameters[f"K{len(normalized) + 1}"].astype(np.float32)
         b = parameters["b"].astype(np.float32)[:, np.newaxis]
-        lit = parameters["lit"]
+        lit = np.array(parameters["lit"], np.float32)
         blank = (1 - lit) * normalizer.transform(np.zeros((1, pixels), np.uint8))[0]
 
         def network(x: Array) -> Array:
