@@ -47,31 +47,34 @@ def test_correlate_is_its_formula(
     rng: np.random.Generator, H: int, C: int, width: int, N: int, D: int, k: int
 ) -> None:
     a, W = rng.normal(size=(H, C, width, N)), rng.normal(size=(D, C, k, k))
-    z = spatial.correlate(a, spatial.by_column(W))
+    z = spatial.correlate(spatial.spread(a, k), W, N)
     np.testing.assert_allclose(z, correlated(a, W), atol=1e-12)
-    single = spatial.correlate(a.astype(np.float32), spatial.by_column(W.astype(np.float32)))
+    shifted = spatial.spread(a.astype(np.float32), k)
+    single = spatial.correlate(shifted, W.astype(np.float32), N)
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, z, atol=1e-4)
 
 
+@pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize(("H", "C", "width", "N", "D", "k"), SHAPES)
 def test_gradients_of_the_convolution(
-    rng: np.random.Generator, H: int, C: int, width: int, N: int, D: int, k: int
+    rng: np.random.Generator, H: int, C: int, width: int, N: int, D: int, k: int, padding: int
 ) -> None:
     a, W = rng.normal(size=(H, C, width, N)), rng.normal(size=(D, C, k, k))
     dW = np.full_like(W, np.nan)
-    z, backward = spatial.convolution(a, W, dW)
+    z, backward = spatial.convolution(a, W, dW, padding)
     upstream = rng.normal(size=z.shape)
     da = backward(upstream.copy())
 
     def objective(a: Array, W: Array) -> float:
-        return float(np.sum(upstream * spatial.convolution(a, W, np.empty_like(W))[0]))
+        return float(np.sum(upstream * spatial.convolution(a, W, np.empty_like(W), padding)[0]))
 
-    np.testing.assert_allclose(da, numeric_gradient(lambda a: objective(a, W), a), atol=1e-7)
+    numeric = numeric_gradient(lambda a: objective(a, W), a)
+    np.testing.assert_allclose(da, spatial.interior(numeric, padding), atol=1e-7)
     np.testing.assert_allclose(dW, numeric_gradient(lambda W: objective(a, W), W), atol=1e-7)
 
     first = np.full_like(W, np.nan)
-    spatial.convolution(a, W, first, first=True)[1](upstream.copy())
+    spatial.convolution(a, W, first, padding, first=True)[1](upstream.copy())
     np.testing.assert_array_equal(first, dW)
 
 
@@ -81,8 +84,8 @@ def test_a_convolution_takes_the_gradient_of_an_interior(rng: np.random.Generato
     wide = rng.normal(size=(5, 4, 5, 3))
     inside = spatial.interior(wide, 1)
     one, two = np.empty_like(W), np.empty_like(W)
-    da = spatial.convolution(a, W, one)[1](inside)
-    expected = spatial.convolution(a, W, two)[1](inside.copy())
+    da = spatial.convolution(a, W, one, 1)[1](inside)
+    expected = spatial.convolution(a, W, two, 1)[1](inside.copy())
     np.testing.assert_array_equal(da, expected)
     np.testing.assert_array_equal(one, two)
 
