@@ -97,7 +97,7 @@ class NormalizeConfig(PluginSection):
 class ModelConfig(PluginSection):
     """Which network; further keys are options of its plugin (`mnist-pipeline plugins show mlp`)."""
 
-    kind: str = Field(default="mlp", description="A model: softmax, mlp.")
+    kind: str = Field(default="mlp", description="A model: softmax, mlp, cnn.")
     hidden: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Units of each hidden layer, e.g. [512, 256]."
     )
