@@ -56,6 +56,7 @@ class Case:
         return (PIXELS, *self.model.hidden, CLASSES)
 
 
+DEEP = Cnn(stages=((16,), (32, 32), (64, 64)), kernel=3, padding=1, hidden=())
 CASES = (
     Case(Mlp(hidden=(10,)), 64, {"torch": 0.4}),
     Case(Mlp(hidden=(128,)), 64, {"torch": 0.6, "sklearn": 0.5}),
@@ -63,7 +64,7 @@ CASES = (
     Case(Mlp(hidden=(512, 256)), 1024, {"products": 1.2}),
     Case(Mlp(hidden=(1024, 1024)), 256, {"torch": 1.05}),
     Case(Cnn(), 128, {"torch": 1.2}),
-    Case(Cnn(stages=((24,), (48,)), kernel=5, padding=0, hidden=(128,)), 128, {"torch": 1.2}),
+    Case(DEEP, 128),
 )
 TWO_CORES = (Case(Mlp(hidden=(512, 256)), 1024, {"one core": 0.62}), Case(Cnn(), 128))
 
