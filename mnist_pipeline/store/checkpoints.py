@@ -25,17 +25,21 @@ class StoredCheckpoints:
     Args:
         store: the workspace.
         name: what makes the training this one; a stage key.
+        fresh: the training begins at its beginning, whatever lies there.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, fresh: bool = False) -> None:
         self._store, self._folder = store, f"{CHECKPOINTS}/{name}"
+        self._fresh = fresh
 
     @property
     def _record(self) -> str:
         return f"{self._folder}/checkpoint.json"
 
     def load(self) -> Checkpoint | None:
-        """The newest checkpoint; None if there is none, or if it is damaged."""
+        """The newest checkpoint; None if there is none, if it is damaged, or to begin afresh."""
+        if self._fresh:
+            return None
         try:
             record: dict[str, Any] = json.loads(self._store.get(self._record))
             if record.pop("digest") != digest_of(record):
