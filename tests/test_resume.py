@@ -19,7 +19,7 @@ from mnist_pipeline.store.bundles import verify_version
 from mnist_pipeline.store.objects import SCRATCH, Store
 from mnist_pipeline.store.registry import Registry
 
-KILLS = 6
+KILLS = 5
 
 BENT = [
     "train.augment.rotation=8",
