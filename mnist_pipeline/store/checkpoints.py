@@ -25,7 +25,7 @@ class StoredCheckpoints:
     Args:
         store: the workspace.
         name: what makes the training this one; a stage key.
-        fresh: the training begins at its beginning, whatever lies there.
+        fresh: the training begins at its beginning, whatever others left there.
     """
 
     def __init__(self, store: Store, name: str, *, fresh: bool = False) -> None:
@@ -59,6 +59,7 @@ class StoredCheckpoints:
         record = {"step": checkpoint.step, "arrays": ref.to_json(), "facts": checkpoint.facts}
         digest = digest_of(record)  # a changed number in it would change the model, unseen
         self._store.put(self._record, readable_json(record | {"digest": digest}))
+        self._fresh = False  # what lies there is its own now
         for info in self._store.list(self._folder):
             if info.key not in (ref.key, self._record):
                 self._store.delete(info.key)
