@@ -81,7 +81,7 @@ class Loader:
 
     Attributes:
         lit: (pixels,), which inputs were not a blank image's in any row so far; only looked at
-            where that is not plain from the images, see `lit_inputs`.
+            where that is not plain from the images, see `notes_lit`.
     """
 
     def __init__(

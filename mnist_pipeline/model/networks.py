@@ -101,7 +101,7 @@ class Model(Protocol):
 
         Args:
             parameters: trained; to be read only.
-            lit: (pixels,), False where an input was always dark, see `Batches.lit`.
+            lit: (pixels,), False where an input was always dark, see `Loader.lit`.
             normalizer: what the network was trained with.
         """
         return parameters

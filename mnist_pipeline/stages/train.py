@@ -28,7 +28,7 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
     """A trained bundle; outputs are its files by name, and `history.json`.
 
     Raises:
-        TrainingError: it diverged or passed its deadline; nothing is kept.
+        TrainingError: it diverged, or passed its deadline, which leaves a checkpoint.
     """
     section = run.config.model
     recipe = run.config.train
@@ -45,9 +45,8 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
     }
     for paces in ("deadline", "checkpoint_every"):  # they change no result
         config["train"].pop(paces, None)
-    checkpoints = StoredCheckpoints(run.store, stage_key("train", 1, inputs=inputs, config=config))
-    if run.forced("train"):
-        checkpoints.clear()
+    key = stage_key("train", 1, inputs=inputs, config=config)
+    checkpoints = StoredCheckpoints(run.store, key, fresh=run.forced("train"))
 
     def make() -> Made:
         normalizer = FittedNormalizer.from_json(

@@ -25,17 +25,21 @@ class StoredCheckpoints:
     Args:
         store: the workspace.
         name: what makes the training this one; a stage key.
+        fresh: the training begins at its beginning, whatever others left there.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: Store, name: str, *, fresh: bool = False) -> None:
         self._store, self._folder = store, f"{CHECKPOINTS}/{name}"
+        self._fresh = fresh
 
     @property
     def _record(self) -> str:
         return f"{self._folder}/checkpoint.json"
 
     def load(self) -> Checkpoint | None:
-        """The newest checkpoint; None if there is none, or if it is damaged."""
+        """The newest checkpoint; None if there is none, if it is damaged, or to begin afresh."""
+        if self._fresh:
+            return None
         try:
             record: dict[str, Any] = json.loads(self._store.get(self._record))
             if record.pop("digest") != digest_of(record):
@@ -55,6 +59,7 @@ class StoredCheckpoints:
         record = {"step": checkpoint.step, "arrays": ref.to_json(), "facts": checkpoint.facts}
         digest = digest_of(record)  # a changed number in it would change the model, unseen
         self._store.put(self._record, readable_json(record | {"digest": digest}))
+        self._fresh = False  # what lies there is its own now
         for info in self._store.list(self._folder):
             if info.key not in (ref.key, self._record):
                 self._store.delete(info.key)

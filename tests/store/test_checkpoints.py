@@ -95,6 +95,15 @@ def test_each_training_has_its_own(store: Store) -> None:
     assert_same(other.load(), checkpoint_of(2))
 
 
+def test_a_fresh_training_sees_only_its_own(store: Store) -> None:
+    StoredCheckpoints(store, NAME).save(checkpoint_of(1))
+    fresh = StoredCheckpoints(store, NAME, fresh=True)
+    assert fresh.load() is None
+    assert_same(StoredCheckpoints(store, NAME).load(), checkpoint_of(1))
+    fresh.save(checkpoint_of(2))
+    assert_same(fresh.load(), checkpoint_of(2))
+
+
 def test_clear_leaves_nothing_and_may_be_asked_twice(store: Store) -> None:
     checkpoints = StoredCheckpoints(store, NAME)
     checkpoints.clear()
