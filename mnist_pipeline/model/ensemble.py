@@ -38,7 +38,7 @@ class Ensemble(Model):
     of the members, `0.W1`, `0.b1`, …, `1.W1`, …
     """
 
-    member: Table | tuple[Table, ...] = option(
+    member: Table | tuple[Table, ...] = option(  # noqa: RUF009
         dataclasses.MISSING, "the kind of a member and its options; or a list of such tables"
     )
     members: int = option(3, "how many there are; kinds of a list are taken in turn")
