@@ -263,7 +263,8 @@ def _named(n: int) -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        raise _of_member(error, n) from error.__cause__
+        _of_member(error, n)
+        raise
 
 
 def _of_member(error: PipelineError, n: int) -> PipelineError:

@@ -53,7 +53,7 @@ class Watch:
         self._previous = math.inf
 
     def is_late(self) -> bool:
-        """Whether the deadline has passed, counted from where this process took the training up."""
+        """Whether the deadline has passed, counted from `started`."""
         deadline = self.recipe.deadline
         return deadline is not None and time.monotonic() - self._started > deadline
 
