@@ -110,8 +110,7 @@ class PredictConfig(Section):
 
     views: Literal[1, 5, 9] = Field(
         default=1,
-        description="Looks at an image, moved by a pixel (1: none, 5: up to 4, 9: 8 ways); "
-        "n cost n times as much.",
+        description="Looks at an image, 5 or 9: moved by a pixel; n cost n times as much.",
     )
 
 
