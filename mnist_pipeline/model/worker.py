@@ -132,16 +132,22 @@ class Worker:
 
 
 class _Home:
-    """Checkpoints that the parent keeps."""
+    """Where a child's words go: to the parent, who keeps its checkpoints too."""
 
     def __init__(self, connection: Connection, first: Checkpoint | None) -> None:
         self._connection, self._first = connection, first
+
+    def tell(self, message: Message) -> None:
+        try:
+            self._connection.send(message)
+        except OSError:  # nobody listens any more
+            os._exit(1)
 
     def load(self) -> Checkpoint | None:
         return self._first
 
     def save(self, checkpoint: Checkpoint) -> None:
-        self._connection.send(checkpoint)
+        self.tell(checkpoint)
 
 
 def work(descriptor: int) -> None:
@@ -155,6 +161,7 @@ def work(descriptor: int) -> None:
     except EOFError:
         return
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
+    home = _Home(connection, task.checkpoint)
     message: Message
     try:
         rows = _load_rows(task.rows, "train")
@@ -167,8 +174,8 @@ def work(descriptor: int) -> None:
             classes=task.classes,
             shape=task.shape,
             validation=_load_rows(task.rows, "validation"),
-            progress=connection.send,
-            checkpoints=_Home(connection, task.checkpoint),
+            progress=home.tell,
+            checkpoints=home,
             threads=task.threads,
             started=task.started,
         )
@@ -176,7 +183,7 @@ def work(descriptor: int) -> None:
         if not isinstance(error, PipelineError):
             traceback.print_exc()
         message = explained(error)
-    connection.send(message)
+    home.tell(message)
 
 
 def _end_with_parent(connection: Connection) -> None:

@@ -250,7 +250,8 @@ def test_the_last_ones_have_all_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 SCRIPT = """
-    import sys
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started pytest how
     sys.path.insert(0, {folder!r})
     from toy_digits import CLASSES, PIXELS, toy_digits
     print("the script begins", flush=True)
@@ -282,7 +283,9 @@ def test_a_script_is_not_run_again_by_its_children(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_children_end_with_their_parent(ending: signal.Signals, tmp_path: Path) -> None:
-    parent = subprocess.Popen(script(tmp_path, 10_000_000), stderr=subprocess.DEVNULL)
+    errors = tmp_path / "errors"
+    with errors.open("wb") as file:
+        parent = subprocess.Popen(script(tmp_path, 10_000_000), stderr=file)
     try:
         wait_until(lambda: len(children(parent.pid)) == 2)
         orphans = children(parent.pid)
@@ -291,6 +294,8 @@ def test_children_end_with_their_parent(ending: signal.Signals, tmp_path: Path) 
         parent.send_signal(ending)
         parent.wait(30)
         wait_until(lambda: not any(Path(f"/proc/{child}").exists() for child in orphans), 10)
+        # A script shows its own interruption, and that is all.
+        assert errors.read_text().count("Traceback") == (ending == signal.SIGINT)
     finally:
         parent.kill()
         parent.wait()
