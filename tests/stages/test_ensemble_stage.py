@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small import SETTING_WORDS
+from small import SETTING_WORDS, train_words
 
 from mnist_pipeline import load_model
 from mnist_pipeline.cli import main
@@ -190,3 +190,18 @@ def test_interrupted(ending: signal.Signals, idx_folder: Path, workspace: Path) 
     assert not workers() - before
     assert records(workspace), "it has left nothing to go on from"
     assert not list((workspace / ".scratch").iterdir())
+
+
+def test_gc_clears_what_members_of_a_training_given_up_have_left(
+    idx_folder: Path, workspace: Path, capsys
+) -> None:
+    words = [word for setting in (*ENSEMBLE, "train.deadline=0.001") for word in ("--set", setting)]
+    assert main([*train_words(idx_folder, workspace), *words]) == 4
+    assert records(workspace)
+    month_ago = time.time() - 30 * 86_400
+    for path in workspace.rglob("*"):
+        os.utime(path, (month_ago, month_ago))
+    capsys.readouterr()
+    assert main(["gc", "--workspace", str(workspace)]) == 0
+    assert "trainings nobody went on with" in capsys.readouterr().out
+    assert not records(workspace)
