@@ -48,8 +48,8 @@ Examples:
   mnist-pipeline train --config nightly.toml --fail-on-hold --json
 
 Configuration, lowest precedence first: preset, --config, --set, the other options. Sections:
-[data], [normalize], [model], [train], [gate], [publish]; `mnist-pipeline plugins show mlp` and the
-like describe the keys of a plugin, `--show-config` prints what would be used.
+[data], [normalize], [model], [train], [predict], [gate], [publish]; `mnist-pipeline plugins show
+mlp` and the like describe the keys of a plugin, `--show-config` prints what would be used.
 """
 )
 @click.option("--source", "sources", multiple=True, metavar="SPEC", help="Where rows come from.")

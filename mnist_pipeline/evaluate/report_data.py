@@ -48,7 +48,8 @@ class ReportData:
         transfer: how a model of drawn digits reads real ones: `name` of the images, `accuracy`
             in [0, 1], `n`.
         history: one mapping a record, in order: `step`, `epoch`, `loss`, `validation_accuracy`,
-            `validation_loss`, `learning_rate`; any of them may be missing or None.
+            `validation_loss`, `learning_rate`; any of them may be missing or None. An ensemble's
+            has means over its members, and a last record with `ensemble` true about all together.
         mistakes: image (height · width,) uint8, label, predicted (indices into `classes`),
             confidence.
         dataset: `rows`, `accepted`: int; `rejected`: count by reason; `sides`: rows by side

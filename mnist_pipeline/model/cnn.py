@@ -53,11 +53,11 @@ class Cnn(Model):
     """
 
     stages: tuple[tuple[int, ...], ...] = option(
-        ((24,), (48,)), "channels of each convolution; each stage ends with a pooling"
+        ((16,), (32, 32), (64, 64)), "channels of each convolution; each stage ends with a pooling"
     )
-    kernel: int = option(5, "side of the convolutions' windows, in pixels")
-    padding: int = option(0, "border of zeros around each convolution's input, in pixels")
-    hidden: tuple[int, ...] = option((128,), "units of fully connected layers behind the last stage")
+    kernel: int = option(3, "side of the convolutions' windows, in pixels")
+    padding: int = option(1, "border of zeros around each convolution's input, in pixels")
+    hidden: tuple[int, ...] = option((128,), "units of fully connected layers after the stages")
     dropout: float = option(0.0, "share of values silenced before the last layer, in [0, 1)")
 
     def __post_init__(self) -> None:

@@ -59,6 +59,11 @@ class Model(Protocol):
         """Everything from pixels to probabilities in one callable, independent of `parameters`."""
         ...
 
+    @property
+    def member_kinds(self) -> tuple[str, ...]:
+        """The resolved names of the models that it is made of, in order; none for a network."""
+        return ()
+
     def lanes(self, batch_size: int) -> int:
         """How many shares a batch is cut into, so that two cores can work on it.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,16 @@ class Profile:
             phase: round(sum(each.seconds.get(phase, 0.0) for each in laps), 3) for phase in PHASES
         }
         return cls(seconds, steps, operations)
+
+    @classmethod
+    def together(cls, profiles: Sequence[Profile]) -> Profile:
+        """Of several trainings as one."""
+        seconds = {
+            phase: round(sum(each.seconds[phase] for each in profiles), 3) for phase in PHASES
+        }
+        counted = [each.operations for each in profiles if each.operations is not None]
+        operations = sum(counted) if len(counted) == len(profiles) else None
+        return cls(seconds, sum(each.steps for each in profiles), operations)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

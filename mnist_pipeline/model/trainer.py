@@ -106,6 +106,7 @@ def train(
     progress: Callable[[Progress], None] = ignore,
     checkpoints: Checkpoints | None = None,
     threads: int | None = None,
+    started: float | None = None,
     dtype: DTypeLike = np.float32,
 ) -> TrainingResult:
     """Train a model from its random start. Same arguments, same bits.
@@ -125,6 +126,7 @@ def train(
         progress: called at every evaluation and about ten times a second in between.
         checkpoints: where it leaves its state, and goes on from if there is one.
         threads: how many cores it may use, 1 or 2; None for as many as there are.
+        started: when the whole began that has this deadline, by `time.monotonic`; None for now.
         dtype: of the computation; float64 only to check the calculus.
 
     Raises:
@@ -149,6 +151,7 @@ def train(
         classes=classes,
         shape=shape or (math.isqrt(images.shape[1]),) * 2,
         validation=validation,
+        started=started,
         dtype=dtype,
     )
     # NaN and infinity are the watch's business; NumPy's warnings would only repeat it.
@@ -169,6 +172,7 @@ class Training:
         classes: int,
         shape: tuple[int, int],
         validation: tuple[Images, Labels] | None,
+        started: float | None,
         dtype: DTypeLike,
     ) -> None:
         self.model, self.normalizer, self.recipe = model, normalizer, recipe
@@ -211,7 +215,7 @@ class Training:
         self.interval = self.order.steps_per_epoch
         if self.interval == 1:
             self.interval = max(1, self.total_steps // EVALUATIONS)
-        self.watch = Watch(recipe, total_steps=self.total_steps, classes=classes)
+        self.watch = Watch(recipe, total_steps=self.total_steps, classes=classes, started=started)
         # Drawn, not every n-th row: files have a rhythm (in MNIST's, even rows are twice as hard).
         drawn = np.random.default_rng(sampling).permutation(len(labels))
         chosen = np.sort(drawn[:SAMPLE])

@@ -36,21 +36,24 @@ class Watch:
         recipe: of the training.
         total_steps: that it will run.
         classes: guessing among them costs ln(classes).
+        started: when the deadline begins to count, by `time.monotonic`; None for now.
     """
 
-    def __init__(self, recipe: Recipe, *, total_steps: int, classes: int) -> None:
+    def __init__(
+        self, recipe: Recipe, *, total_steps: int, classes: int, started: float | None = None
+    ) -> None:
         self.recipe = recipe
         self.total_steps = total_steps
         # With a single class there is nothing to guess and nothing to get wrong.
         self.guessing = math.log(classes) if classes > 1 else math.inf
-        self._started = time.monotonic()
+        self._started = time.monotonic() if started is None else started
         self._quiet_steps = max(QUIET_SHARE, recipe.warmup) * total_steps
         self._window = max(10, total_steps // WINDOWS)
         self._sum = 0.0
         self._previous = math.inf
 
     def is_late(self) -> bool:
-        """Whether the deadline has passed, counted from where this process took the training up."""
+        """Whether the deadline has passed, counted from `started`."""
         deadline = self.recipe.deadline
         return deadline is not None and time.monotonic() - self._started > deadline
 

@@ -11,7 +11,7 @@ from mnist_pipeline.data.drift import profile_with_answers
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.refs import Ref, code_digest, digest_of
-from mnist_pipeline.stages.evaluate import evaluation_of
+from mnist_pipeline.stages.evaluate import cost_of, evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
 from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Run
@@ -276,6 +276,7 @@ def _make_version(
         code=code_digest(),
         environment=environment(plugin_packages(run.config)),
         files=files,
+        cost=cost_of(run, evaluated),
     )
     _check_named(run, snapshot, version)
     registry.publish(manifest)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from contextlib import ExitStack
+from typing import Any
 
 from mnist_pipeline import plugins
 from mnist_pipeline.data.dataset import Images, Index, Labels, gather, read_side
 from mnist_pipeline.data.split import Side
 from mnist_pipeline.evaluate.metrics import percent
-from mnist_pipeline.model.bundle import Bundle
+from mnist_pipeline.model.bundle import Bundle, prediction_json
+from mnist_pipeline.model.ensemble import Ensemble
+from mnist_pipeline.model.members import train_members
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.trainer import Progress
 from mnist_pipeline.model.trainer import train as train_network
@@ -55,18 +59,30 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         images, labels = rows_of(run, snapshot, Side.TRAIN)
         validation = rows_of(run, snapshot, Side.VALIDATION)
         started = time.perf_counter()
-        result = train_network(
-            model,
-            images,
-            labels,
-            normalizer,
-            recipe,
-            classes=len(run.contract.classes),
-            shape=(run.contract.height, run.contract.width),
-            validation=validation,
-            progress=lambda progress: run.reporter.step(_step(progress)),
-            checkpoints=checkpoints,
-        )
+        options: dict[str, Any] = {
+            "classes": len(run.contract.classes),
+            "shape": (run.contract.height, run.contract.width),
+            "validation": validation,
+            "progress": lambda progress: run.reporter.step(_step(progress)),
+        }
+        if isinstance(model, Ensemble):
+            with run.store.scratch() as folder:
+                result = train_members(
+                    model,
+                    images,
+                    labels,
+                    normalizer,
+                    recipe,
+                    checkpoints=lambda n: StoredCheckpoints(
+                        run.store, f"{key}/member-{n}", fresh=run.forced("train")
+                    ),
+                    scratch=folder,
+                    **options,
+                )
+        else:
+            result = train_network(
+                model, images, labels, normalizer, recipe, checkpoints=checkpoints, **options
+            )
         loop_seconds = round(time.perf_counter() - started, 3)
         bundle = Bundle(run.contract, normalizer, model_name, model, result.parameters)
         outputs = {
@@ -87,7 +103,18 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
     result = memoized(run, "train", 1, what=what, inputs=inputs, config=config, make=make)
     checkpoints.clear()
     run.profile |= result.facts.get("profile", {})
-    return result
+    return _looking(run, result)
+
+
+def _looking(run: Run, trained: StageResult) -> StageResult:
+    """The trained bundle with the views of this run: the weights do not depend on them."""
+    views, name = run.config.predict.views, "model.json"
+    if views == 1:
+        return trained
+    model = json.loads(run.store.get(trained.outputs[name].key))
+    model["prediction"] = prediction_json(views)
+    seen = run.store.put(run.key(f"bundle/views-{views}/{name}"), readable_json(model))
+    return dataclasses.replace(trained, outputs={**trained.outputs, name: seen})
 
 
 def rows_of(run: Run, snapshot: Snapshot, side: Side) -> tuple[Images, Labels]:

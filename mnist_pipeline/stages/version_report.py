@@ -16,11 +16,12 @@ from mnist_pipeline.data.parquet import read_head
 from mnist_pipeline.data.pictures import picture_of
 from mnist_pipeline.evaluate.data_section import MOST_REJECTS
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
+from mnist_pipeline.evaluate.metrics import cost_in_words
 from mnist_pipeline.evaluate.report import render
 from mnist_pipeline.evaluate.report_data import Images, RejectedRow, ReportData
 from mnist_pipeline.model.augment import Distorter
 from mnist_pipeline.refs import code_digest
-from mnist_pipeline.stages.evaluate import metrics_of, mistakes_of
+from mnist_pipeline.stages.evaluate import cost_of, metrics_of, mistakes_of
 from mnist_pipeline.stages.normalize import profile_of, samples_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.transfer import Transfer, drawn
@@ -73,6 +74,7 @@ def render_report(
             "weights": trained.outputs["model.safetensors"].digest,
             "code": code_digest(),
             "seed": str(run.config.train.seed),
+            "cost of an answer": cost_in_words(cost_of(run, evaluated)),
         },
         config_toml=to_toml(run.config.to_json()),
         transfer=transfer.to_json() if transfer else None,
