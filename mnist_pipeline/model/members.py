@@ -26,9 +26,11 @@ from mnist_pipeline.model.ensemble import Ensemble, joined
 from mnist_pipeline.model.evaluation import evaluate
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.profile import Profile
+from mnist_pipeline.model.progress import Progress, TrainingResult, ignore
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import cores
-from mnist_pipeline.model.trainer import SAMPLE, Progress, TrainingResult, ignore, train
+from mnist_pipeline.model.trainer import train
+from mnist_pipeline.model.training import SAMPLE
 from mnist_pipeline.model.worker import Task, Worker, save_rows
 
 MEANS = ("loss", "accuracy", "validation_accuracy", "validation_loss")

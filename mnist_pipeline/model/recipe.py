@@ -15,6 +15,9 @@ from mnist_pipeline.model.optimizers import OptimizerName
 from mnist_pipeline.model.schedules import ScheduleName
 from mnist_pipeline.plugins import option
 
+PACE = ("deadline", "checkpoint_every")
+"""Options that change no result, only how it is reached: they are in no key."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

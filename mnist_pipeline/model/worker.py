@@ -25,8 +25,9 @@ from mnist_pipeline.model.batches import Images, Labels
 from mnist_pipeline.model.checkpoint import Checkpoint
 from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.progress import Progress, TrainingResult
 from mnist_pipeline.model.recipe import Recipe
-from mnist_pipeline.model.trainer import Progress, TrainingResult, train
+from mnist_pipeline.model.trainer import train
 
 Message = Progress | Checkpoint | TrainingResult | PipelineError
 

@@ -16,7 +16,8 @@ from mnist_pipeline.model.bundle import Bundle, prediction_json
 from mnist_pipeline.model.ensemble import Ensemble
 from mnist_pipeline.model.members import train_members
 from mnist_pipeline.model.normalize import FittedNormalizer
-from mnist_pipeline.model.trainer import Progress
+from mnist_pipeline.model.progress import Progress
+from mnist_pipeline.model.recipe import PACE
 from mnist_pipeline.model.trainer import train as train_network
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.reporting import Step
@@ -47,8 +48,8 @@ def train(run: Run, snapshot: Snapshot, normalized: StageResult) -> StageResult:
         "train": run.config.to_json()["train"],
         "packages": plugin_packages(run.config),
     }
-    for paces in ("deadline", "checkpoint_every"):  # they change no result
-        config["train"].pop(paces, None)
+    for pace in PACE:
+        config["train"].pop(pace, None)
     key = stage_key("train", 1, inputs=inputs, config=config)
     checkpoints = StoredCheckpoints(run.store, key, fresh=run.forced("train"))
 

@@ -25,9 +25,9 @@ from mnist_pipeline.model.ensemble import Ensemble
 from mnist_pipeline.model.members import train_members
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import VIEWS
+from mnist_pipeline.model.progress import TrainingResult
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import cores
-from mnist_pipeline.model.trainer import TrainingResult
 
 VALIDATION = 5_000
 TIMED = 1_216  # four blocks

@@ -28,8 +28,9 @@ import numpy as np
 from mnist_pipeline.model.cnn import Cnn
 from mnist_pipeline.model.networks import Mlp, Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import single_threaded_blas
-from mnist_pipeline.model.trainer import Recipe, train
+from mnist_pipeline.model.trainer import train
 
 PIXELS, CLASSES, SIDE = 784, 10, 28
 Epoch = Callable[[], None]

@@ -18,7 +18,9 @@ from mnist_pipeline.model.checkpoint import Checkpoint, Checkpoints
 from mnist_pipeline.model.cnn import Cnn
 from mnist_pipeline.model.networks import Mlp, Model, Softmax
 from mnist_pipeline.model.normalize import FittedNormalizer
-from mnist_pipeline.model.trainer import Progress, Recipe, TrainingResult, train
+from mnist_pipeline.model.progress import Progress, TrainingResult
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 from mnist_pipeline.store.checkpoints import StoredCheckpoints
 from mnist_pipeline.store.objects import Store
 

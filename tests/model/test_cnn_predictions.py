@@ -22,7 +22,8 @@ from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.model.cnn import Cnn
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import BATCH, Predictor
-from mnist_pipeline.model.trainer import Recipe, train
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 from mnist_pipeline.store.bundles import bundle_files, bundle_from, check_golden, golden_file
 
 Digits = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -20,7 +20,8 @@ from mnist_pipeline.model.deskew import ROWS, Deskew, straighten
 from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale, Standardize
 from mnist_pipeline.model.predictor import BATCH
-from mnist_pipeline.model.trainer import Recipe, train
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 
 Images = NDArray[np.uint8]
 Digits = tuple[Images, NDArray[np.uint8]]

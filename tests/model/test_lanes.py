@@ -20,8 +20,10 @@ from mnist_pipeline.model.lanes import Lane, batch_gradient
 from mnist_pipeline.model.networks import Mlp, Model, Softmax
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
 from mnist_pipeline.model.optimizers import FLUSH_EVERY, Optimizer
+from mnist_pipeline.model.progress import TrainingResult
+from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import Hands
-from mnist_pipeline.model.trainer import Recipe, TrainingResult, train
+from mnist_pipeline.model.trainer import train
 
 SCALE = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
 IMAGES, LABELS = toy_digits(1500)

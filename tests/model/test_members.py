@@ -23,7 +23,9 @@ from mnist_pipeline.model.checkpoint import Checkpoint
 from mnist_pipeline.model.ensemble import Ensemble, own
 from mnist_pipeline.model.members import means, train_members
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
-from mnist_pipeline.model.trainer import Progress, Recipe, TrainingResult, train
+from mnist_pipeline.model.progress import Progress, TrainingResult
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 
 SCALE = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
 IMAGES, LABELS = toy_digits(600)
@@ -258,7 +260,7 @@ SCRIPT = """
     from mnist_pipeline.model.ensemble import Ensemble
     from mnist_pipeline.model.members import train_members
     from mnist_pipeline.model.normalize import FittedNormalizer, Scale
-    from mnist_pipeline.model.trainer import Recipe
+    from mnist_pipeline.model.recipe import Recipe
     SCALE = FittedNormalizer("scale.v1", Scale(), {{"pixels": PIXELS}})
     recipe = Recipe(iterations={steps}, batch_size=64)
     ensemble = Ensemble({{"kind": "softmax"}}, 2)
