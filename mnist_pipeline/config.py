@@ -97,12 +97,21 @@ class NormalizeConfig(PluginSection):
 class ModelConfig(PluginSection):
     """Which network; further keys are options of its plugin (`mnist-pipeline plugins show mlp`)."""
 
-    kind: str = Field(default="mlp", description="A model: softmax, mlp.")
+    kind: str = Field(default="mlp", description="A model: softmax, mlp, cnn, ensemble.")
     hidden: list[Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="Units of each hidden layer, e.g. [512, 256]."
     )
     init: str | None = Field(default=None, description="Initialisation: he, xavier, uniform.")
     dropout: Share | None = Field(default=None, description="Share of hidden units dropped.")
+
+
+class PredictConfig(Section):
+    """What is asked of the network beside its answer; changing it trains nothing anew."""
+
+    views: Literal[1, 5, 9] = Field(
+        default=1,
+        description="Looks at an image, 5 or 9: moved by a pixel; n cost n times as much.",
+    )
 
 
 class GateConfig(BaseModel):
@@ -156,6 +165,7 @@ class Config(Section):
     normalize: NormalizeConfig = NormalizeConfig()
     model: ModelConfig = ModelConfig()
     train: Recipe = Field(default=Recipe(epochs=10), description="How the network is trained.")
+    predict: PredictConfig = PredictConfig()
     gate: GateConfig = GateConfig()
     publish: PublishConfig = PublishConfig()
 

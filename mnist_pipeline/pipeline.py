@@ -32,6 +32,7 @@ class Result:
         drawn: whether the model has seen nothing but drawings.
         report: where the report lies: a path, or a URL where the workspace is one.
         seconds: wall-clock seconds by stage.
+        profile: what the training did with its time; empty if nothing was trained.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Result:
     drawn: bool
     report: str
     seconds: dict[str, float]
+    profile: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of `mnist-pipeline train --json`."""
@@ -54,6 +56,7 @@ class Result:
             "report": self.report,
             "transfer": self.outcome.transfer.to_json() if self.outcome.transfer else None,
             "seconds": self.seconds,
+            "profile": self.profile,
         }
 
 
@@ -71,6 +74,7 @@ def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
         drawn(run.config.data.specs) == "all",
         report,
         dict(run.seconds),
+        dict(run.profile),
     )
 
 

@@ -13,7 +13,8 @@ from small import train_words
 
 from mnist_pipeline.cli import main
 
-KINDS = ["memos", "runs", "quarantine", "datasets", "parts", "exams", "claims", "temporary"]
+KINDS = ["memos", "checkpoints", "runs", "quarantine"]
+KINDS += ["datasets", "parts", "exams", "claims", "temporary"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _KINDS = {
     "memos": "memos of results that are gone",
+    "checkpoints": "trainings nobody went on with",
     "runs": "old runs",
     "quarantine": "rejected rows of old runs",
     "datasets": "data sets of no version",

@@ -65,7 +65,8 @@ def list_models(console: Console, name: str | None) -> None:
 @global_options
 @click.pass_obj
 def show(console: Console, reference: str) -> None:
-    """Everything about one version: verdict, metrics, lineage, files, its reign as champion."""
+    """Everything about one version: verdict, metrics, cost, lineage, files, its reign."""
+    from mnist_pipeline.evaluate.metrics import cost_in_words
     from mnist_pipeline.store.registry import Registry
 
     registry = Registry(console.store(writable=False))
@@ -86,6 +87,8 @@ def show(console: Console, reference: str) -> None:
             click.echo(f"            {reason}")
         for name, value in manifest.metrics.items():
             click.echo(f"  {name:<9} {value:,}" if name == "n" else f"  {name:<9} {value:.4f}")
+        if manifest.cost:
+            click.echo(f"  cost      {cost_in_words(manifest.cost)}")
         click.echo(f"  data set  {manifest.dataset}")
         click.echo(f"  exam      {manifest.exam}")
         for entry in history:

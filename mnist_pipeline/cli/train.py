@@ -48,8 +48,8 @@ Examples:
   mnist-pipeline train --config nightly.toml --fail-on-hold --json
 
 Configuration, lowest precedence first: preset, --config, --set, the other options. Sections:
-[data], [normalize], [model], [train], [gate], [publish]; `mnist-pipeline plugins show mlp` and the
-like describe the keys of a plugin, `--show-config` prints what would be used.
+[data], [normalize], [model], [train], [predict], [gate], [publish]; `mnist-pipeline plugins show
+mlp` and the like describe the keys of a plugin, `--show-config` prints what would be used.
 """
 )
 @click.option("--source", "sources", multiple=True, metavar="SPEC", help="Where rows come from.")
@@ -73,6 +73,7 @@ like describe the keys of a plugin, `--show-config` prints what would be used.
 @click.option("--force", type=click.Choice(STAGES), help="Redo this stage and what follows.")
 @click.option("--verify", is_flag=True, help="Read all files again, however unchanged they seem.")
 @click.option("--fail-on-hold", is_flag=True, help="Exit with 4 if the candidate is held.")
+@click.option("--profile", is_flag=True, help="Tell what the training did with its time.")
 @click.option("--show-config", is_flag=True, help="Print the resolved configuration and stop.")
 @global_options
 @click.pass_obj
@@ -82,6 +83,7 @@ def train(
     engine: str,
     force: Stage | None,
     verify: bool,
+    profile: bool,
     show_config: bool,
     **options: Any,
 ) -> int:
@@ -117,7 +119,7 @@ def train(
         result = run_training_flow(
             config, console.workspace, force=force, verify=verify, reporter=reporter
         )
-    console.result(result.to_json(), lambda: _print(result))
+    console.result(result.to_json(), lambda: _print(result, profile=profile))
     return result.outcome.exit_code
 
 
@@ -163,7 +165,7 @@ def _config(
     return resolve([*layers, *map(parse_setting, settings), flags])
 
 
-def _print(result: Result) -> None:
+def _print(result: Result, *, profile: bool) -> None:
     from mnist_pipeline.evaluate.inspection_page import INSPECTION, how_to_accept
 
     outcome, metrics = result.outcome, result.outcome.metrics
@@ -197,4 +199,16 @@ def _print(result: Result) -> None:
         click.echo(
             f"  {sum(rejected.values()):,} of {result.dataset['rows']:,} rows rejected: {counts}"
         )
+    if profile:
+        _print_profile(result)
     click.echo(f"report: {result.report}")
+
+
+def _print_profile(result: Result) -> None:
+    from mnist_pipeline.model.profile import Profile, sgemm_rate
+
+    if not result.profile:
+        click.echo("  nothing was trained, so there is no profile; --force train trains again")
+        return
+    for line in Profile(**result.profile).lines(sgemm_rate()):
+        click.echo(f"  {line}")

@@ -129,7 +129,16 @@ def line_chart(
 
 
 def learning_figures(history: Sequence[Mapping[str, Any]]) -> Html:
-    """Loss, validation accuracy and learning rate, as far as the history (see report.py) tells."""
+    """Loss, validation accuracy and learning rate, as far as the history (see report.py) tells.
+
+    A history that ends with a line about a whole ensemble shows its accuracy beside the curve of
+    its members.
+    """
+    accuracies = {"validation": "validation_accuracy"}
+    if len(history) > 1 and history[-1].get("ensemble"):
+        *lines, last, together = history
+        history = [*lines, {**last, "together": together.get("validation_accuracy")}]
+        accuracies = {"mean of the members": "validation_accuracy", "all together": "together"}
     x_title, xs = _positions(history)
 
     def figure(title: str, named: Mapping[str, str], unit: str = "", log: bool = False) -> Html:
@@ -150,7 +159,6 @@ def learning_figures(history: Sequence[Mapping[str, Any]]) -> Html:
         return el("figure", el("figcaption", title, *notes), chart)
 
     losses = {"training": "loss", "validation": "validation_loss"}
-    accuracies = {"validation": "validation_accuracy"}
     return join(
         (
             figure("Loss", losses, log=True),

@@ -12,7 +12,7 @@ from mnist_pipeline.data.sheet import contact_sheet
 from mnist_pipeline.evaluate.charts import ink_chart
 from mnist_pipeline.evaluate.markup import Html, el, join, note, part, picture, section, table
 from mnist_pipeline.evaluate.metrics import percent
-from mnist_pipeline.evaluate.report_data import RejectedRow, ReportData
+from mnist_pipeline.evaluate.report_data import Images, RejectedRow, ReportData
 
 MOST_REJECTS, MOST_LETTERS = 24, 300
 """Rejected rows shown, and letters shown of each one's detail: the quarantine has them all."""
@@ -34,6 +34,7 @@ def data(report: ReportData) -> Html:
         "What it learned from",
         _balance_sheet(report),
         el("div", _balance(report), _samples(report), class_="two"),
+        el("div", _bent(report), class_="two") if report.bent is not None else "",
         el("div", *looks, class_="two") if looks else "",
         _rejects(report),
     )
@@ -91,17 +92,31 @@ def _bar(row: Sequence[int], most: int) -> Html:
 def _samples(report: ReportData) -> Html:
     if report.samples is None:
         return Html()
-    images, labels = report.samples
-    images = images.reshape(-1, report.height, report.width)
-    columns = int(np.bincount(labels, minlength=1).max())
-    sheet = contact_sheet(images, labels, report.classes, columns=columns)
-    names = ", ".join(report.classes)
-    shown = picture(sheet, f"The first training rows of each class, one class a row: {names}")
+    words = "The first training rows of each class, one class a row"
     return part(
-        "Samples",
-        note("The first training rows of each class, one class a row, as they came."),
-        el("div", shown, class_="sheet"),
+        "Samples", note(f"{words}, as they came."), _sheet(report, report.samples[0], words)
     )
+
+
+def _bent(report: ReportData) -> Html:
+    if report.samples is None or report.bent is None:
+        return Html()
+    words = "The samples as the network may have seen them"
+    return part(
+        "Augmentation", note(f"{words}, bent anew each time."), _sheet(report, report.bent, words)
+    )
+
+
+def _sheet(report: ReportData, images: Images, words: str) -> Html:
+    assert report.samples is not None
+    labels = report.samples[1]
+    sheet = contact_sheet(
+        images.reshape(-1, report.height, report.width),
+        labels,
+        report.classes,
+        columns=int(np.bincount(labels, minlength=1).max()),
+    )
+    return el("div", picture(sheet, f"{words}: {', '.join(report.classes)}"), class_="sheet")
 
 
 def _ink(profile: Profile) -> Html:

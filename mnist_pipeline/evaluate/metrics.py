@@ -294,3 +294,17 @@ def percent(share: float | None) -> str:
     while digits < 6 and share < 1 and f"{100 * share:.{digits}f}" == f"{100:.{digits}f}":
         digits += 1
     return f"{100 * share:.{digits}f} %"
+
+
+def cost_in_words(cost: Mapping[str, Any]) -> str:
+    """What an answer costs, for people: `views`, and `microseconds` an image where it is known."""
+    views, measured = cost["views"], cost.get("microseconds")
+    words = [] if measured is None else [f"{_microseconds(measured)} an image on one core"]
+    if views > 1:
+        one = "" if measured is None else f" ({_microseconds(measured / views)})"
+        words.append(f"{views} views, {views} times the cost of one{one}")
+    return ": ".join(words) or "not measured"
+
+
+def _microseconds(value: float) -> str:
+    return f"{value:,.0f} µs" if value >= 100 else f"{value:.3g} µs"

@@ -48,7 +48,8 @@ class ReportData:
         transfer: how a model of drawn digits reads real ones: `name` of the images, `accuracy`
             in [0, 1], `n`.
         history: one mapping a record, in order: `step`, `epoch`, `loss`, `validation_accuracy`,
-            `validation_loss`, `learning_rate`; any of them may be missing or None.
+            `validation_loss`, `learning_rate`; any of them may be missing or None. An ensemble's
+            has means over its members, and a last record with `ensemble` true about all together.
         mistakes: image (height · width,) uint8, label, predicted (indices into `classes`),
             confidence.
         dataset: `rows`, `accepted`: int; `rejected`: count by reason; `sides`: rows by side
@@ -56,6 +57,7 @@ class ReportData:
         drawn: whether the program has drawn the rows: all of them, some, or none.
         profile: of the training rows.
         samples: some of them: images (N, height · width) uint8, labels (N,) uint8.
+        bent: the same samples as the training may have seen them; None without augmentation.
         rejects: some rejected rows.
         quarantine: where all of them lie.
         lineage: what the version was made of, by name: digests, seed, parts.
@@ -77,6 +79,7 @@ class ReportData:
     drawn: Literal["all", "some", "none"] = "none"
     profile: Profile | None = None
     samples: tuple[Images, Images] | None = None
+    bent: Images | None = None
     rejects: Sequence[RejectedRow] = ()
     quarantine: str = ""
     lineage: Mapping[str, str] = dataclasses.field(default_factory=dict)

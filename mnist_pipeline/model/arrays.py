@@ -12,6 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 Array = NDArray[np.floating[Any]]
 """Network inputs, activations, weights: float32; float64 only where a test checks the calculus."""
 
+CHUNK = 65_536
+"""Numbers that a long operation works on at a time: what it needs of them stays in cache."""
+
 Parameters = dict[str, Array]
 """A network's numbers by name, in a fixed order: `W1`, `b1`, `W2`, `b2`, …"""
 
@@ -49,6 +52,18 @@ class FlatArrays:
         for name, array in arrays.items():
             flat.views[name][...] = array
         return flat
+
+    def copy(self) -> FlatArrays:
+        """The same numbers once more."""
+        flat = self.zeros_like()
+        flat.buffer[...] = self.buffer
+        return flat
+
+    def towards(self, other: FlatArrays, share: float) -> None:
+        """Moves every number by a share of its distance to the one in `other`."""
+        for start in range(0, self.buffer.size, CHUNK):
+            mine, theirs = self.buffer[start : start + CHUNK], other.buffer[start : start + CHUNK]
+            mine += share * (theirs - mine)
 
     def zeros_like(self) -> FlatArrays:
         """Zeros of the same names, shapes and dtype."""

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.model.networks import Model, Parameters, Predictor
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.predictor import VIEWS, Shifted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Bundle:
         model: the resolved name of its plugin, e.g. `mlp.v1`.
         spec: the plugin with its options.
         parameters: the weights, not yet folded with the normalizer.
+        views: how often it looks at an image before it answers, one of `VIEWS`.
+
+    Raises:
+        ValueError: nobody knows so many views.
     """
 
     contract: ImageContract
@@ -46,11 +51,19 @@ class Bundle:
     model: str
     spec: Model
     parameters: Parameters
+    views: int = 1
+
+    def __post_init__(self) -> None:
+        if self.views not in VIEWS:
+            raise ValueError(f"views is one of {VIEWS}, not {self.views}")
 
     @functools.cached_property
     def predictor(self) -> Predictor:
         """Images (N, pixels) uint8 to probabilities (N, C) float32, normalizer folded in."""
-        return self.spec.compile(self.parameters, self.normalizer)
+        predictor = self.spec.compile(self.parameters, self.normalizer)
+        if self.views == 1:
+            return predictor
+        return Shifted(predictor, self.views, (self.contract.height, self.contract.width))
 
     def predict(self, images: ArrayLike) -> Prediction:
         """The answers for (N, pixels) or (N, height, width) uint8 images.
@@ -77,7 +90,12 @@ class Bundle:
             "format": 1,
             "model": self.model,
             "spec": dataclasses.asdict(self.spec),  # type: ignore[call-overload]
-            "members": [],
-            "prediction": {},
+            "members": list(self.spec.member_kinds),
+            "prediction": prediction_json(self.views),
             "classes": list(self.contract.classes),
         }
+
+
+def prediction_json(views: int) -> dict[str, Any]:
+    """The key `prediction` of `model.json`: what is asked of the network beside its answer."""
+    return {} if views == 1 else {"views": views}

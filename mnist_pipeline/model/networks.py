@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -16,6 +17,9 @@ from mnist_pipeline.model.arrays import Parameters as Parameters
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Predictor as Predictor
 from mnist_pipeline.plugins import option
+
+WORTH_SHARING = 512
+"""Rows a batch from which a perceptron's step takes so long that a second thread pays."""
 
 
 class Model(Protocol):
@@ -55,6 +59,39 @@ class Model(Protocol):
         """Everything from pixels to probabilities in one callable, independent of `parameters`."""
         ...
 
+    @property
+    def member_kinds(self) -> tuple[str, ...]:
+        """The resolved names of the models that it is made of, in order; none for a network."""
+        return ()
+
+    def lanes(self, batch_size: int) -> int:
+        """How many shares a batch is cut into, so that two cores can work on it.
+
+        It belongs to the arithmetic: the result depends on it, and not on who does the work.
+        """
+        return 2 if batch_size >= WORTH_SHARING else 1
+
+    def calibrate(
+        self,
+        parameters: Parameters,
+        blocks: Iterable[Array],  # noqa: ARG002
+    ) -> Parameters:
+        """Parameters with what has to be measured on training rows once the weights stand.
+
+        Args:
+            parameters: trained; to be read only.
+            blocks: inputs of a sample of training rows, (b, pixels) each.
+        """
+        return parameters
+
+    def products(
+        self,
+        pixels: int,  # noqa: ARG002
+        parameters: Parameters,  # noqa: ARG002
+    ) -> int | None:
+        """Multiplications that an image costs in training; None where nobody has counted them."""
+        return None
+
     def zero_unlit(
         self,
         parameters: Parameters,
@@ -69,7 +106,7 @@ class Model(Protocol):
 
         Args:
             parameters: trained; to be read only.
-            lit: (pixels,), False where an input was always dark, see `Batches.lit`.
+            lit: (pixels,), False where an input was always dark, see `Loader.lit`.
             normalizer: what the network was trained with.
         """
         return parameters
@@ -161,6 +198,10 @@ class Perceptron(Model):
             normalizer=normalizer if affine is None else None,
             seen=seen,
         )
+
+    def products(self, pixels: int, parameters: Parameters) -> int:  # noqa: ARG002
+        matrices = [array.size for name, array in parameters.items() if name.startswith("W")]
+        return 3 * sum(matrices) - matrices[0]  # forward, and twice back but for the first layer
 
     def zero_unlit(
         self, parameters: Parameters, lit: NDArray[np.bool_], normalizer: FittedNormalizer

@@ -7,15 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from mnist_pipeline.model.arrays import Array, FlatArrays
+from mnist_pipeline.model.arrays import CHUNK, Array, FlatArrays
+from mnist_pipeline.model.threads import Hands
 
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
 
 EPSILON = 1e-8
 """Adam's ε: keeps the step finite where the gradient has always been 0."""
-
-CHUNK = 65_536
-"""Floats an update works on at a time: parameters, gradient, two moments (1 MB) stay in cache."""
 
 
 # theta: parameters θ; g: gradient, scratch afterwards; m, v: moments. (n,) each, all in place.
@@ -107,7 +105,6 @@ class Optimizer:
         moments = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}[name]
         self.moments = [np.zeros_like(parameters.buffer) for _ in range(moments)]
         arrays = [parameters.buffer, gradients.buffer, *self.moments]
-        self._scratch = np.empty(min(CHUNK, parameters.buffer.size), parameters.buffer.dtype)
         # No chunk straddles the border between matrices and vectors.
         n, matrices = parameters.buffer.size, parameters.matrices
         starts = [*range(0, matrices, CHUNK), *range(matrices, n, CHUNK)]
@@ -116,36 +113,40 @@ class Optimizer:
             for start, end in zip(starts, [*starts[1:], n], strict=True)
         ]
 
-    def update(self, learning_rate: float) -> None:
-        """One step along the gradients."""
+    def update(self, learning_rate: float, hands: Hands | None = None) -> None:
+        """One step along the gradients, by more than one thread if there are `hands` for it."""
         self.step += 1
-        for is_matrix, (theta, g, *moments) in self._chunks:
-            if is_matrix and self.l2:
-                self._decay(theta, g, learning_rate)
-            match self.name:
-                case "sgd":
-                    sgd(theta, g, learning_rate=learning_rate)
-                case "momentum":
-                    momentum(
-                        theta, g, *moments, learning_rate=learning_rate, momentum=self.momentum
-                    )
-                case "adam" | "adamw":
-                    adam(
-                        theta,
-                        g,
-                        *moments,
-                        learning_rate=learning_rate,
-                        beta1=self.beta1,
-                        beta2=self.beta2,
-                        step=self.step,
-                    )
-            if moments and self.step % FLUSH_EVERY == 0:
-                moments[0] *= np.abs(moments[0]) >= NEGLIGIBLE
 
-    def _decay(self, theta: Array, g: Array, learning_rate: float) -> None:
-        if self.name == "adamw":
-            theta *= 1 - learning_rate * self.l2
+        def work(chunk: tuple[bool, list[Array]]) -> None:
+            self._update(*chunk, learning_rate)
+
+        if hands is None:
+            for chunk in self._chunks:
+                work(chunk)
         else:
-            scratch = self._scratch[: theta.size]
-            np.multiply(theta, self.l2, out=scratch)
-            g += scratch
+            hands.map(work, self._chunks)
+
+    def _update(self, is_matrix: bool, arrays: list[Array], learning_rate: float) -> None:
+        theta, g, *moments = arrays
+        if is_matrix and self.l2:
+            if self.name == "adamw":
+                theta *= 1 - learning_rate * self.l2
+            else:
+                g += self.l2 * theta
+        match self.name:
+            case "sgd":
+                sgd(theta, g, learning_rate=learning_rate)
+            case "momentum":
+                momentum(theta, g, *moments, learning_rate=learning_rate, momentum=self.momentum)
+            case "adam" | "adamw":
+                adam(
+                    theta,
+                    g,
+                    *moments,
+                    learning_rate=learning_rate,
+                    beta1=self.beta1,
+                    beta2=self.beta2,
+                    step=self.step,
+                )
+        if moments and self.step % FLUSH_EVERY == 0:
+            moments[0] *= np.abs(moments[0]) >= NEGLIGIBLE

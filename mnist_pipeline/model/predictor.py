@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ the first and last tile of a panel. With images only between them, in one panel 
 rows as the last axis of each product, an image gives the same bits at every place. It costs 5 %,
 and less than it saves: blocks of this size stay in cache.
 """
+
+VIEWS = (1, 5, 9)
+MOVES = ((0, 0), (-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1))
+"""Pixels down and to the right: as it is, the four neighbours, the four corners."""
 
 
 class Predictor:
@@ -62,13 +66,7 @@ class Predictor:
         Raises:
             DataError: the images have another shape or type.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != (self.pixels,):
-            raise DataError(
-                "the images do not fit the model",
-                expected=f"uint8 (N, {self.pixels})",
-                found=f"{images.dtype} {images.shape}",
-                remedy="give uint8 pixels, 0 = background to 255 = ink, one row an image",
-            )
+        self._check(images)
         probabilities = np.empty((len(images), self.classes), np.float32)
         rows = self.batch_size + 2 * EDGE
         if self._normalizer is None:  # pixels first, as the products want them: see networks
@@ -89,4 +87,64 @@ class Predictor:
                 else:
                     self._normalizer.transform(block, inner)
                 probabilities[start : start + n] = self._network(x)[EDGE : EDGE + n]
+        return probabilities
+
+    def _check(self, images: NDArray[np.uint8]) -> None:
+        if images.dtype != np.uint8 or images.shape[1:] != (self.pixels,):
+            raise DataError(
+                "the images do not fit the model",
+                expected=f"uint8 (N, {self.pixels})",
+                found=f"{images.dtype} {images.shape}",
+                remedy="give uint8 pixels, 0 = background to 255 = ink, one row an image",
+            )
+
+
+class Averaged(Predictor):
+    """Several predictors of the same images as one: the mean of their probabilities.
+
+    Added up in their order, number by number, so an image's bits still depend on nothing else.
+    """
+
+    def __init__(self, predictors: Sequence[Predictor]) -> None:
+        first = predictors[0]
+        self.pixels, self.classes, self.batch_size = first.pixels, first.classes, first.batch_size
+        self._predictors = predictors
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        first, *others = self._predictors
+        probabilities = first(images)
+        for predictor in others:
+            probabilities += predictor(images)
+        probabilities /= len(self._predictors)
+        return probabilities
+
+
+class Shifted(Predictor):
+    """A predictor that looks at every image several times: as it is, and moved by one pixel.
+
+    The mean of the probabilities (test-time augmentation; Krizhevsky et al. 2012, §4.1, average
+    over crops). `views` views cost `views` times as much.
+
+    Args:
+        predictor: what looks.
+        views: how often, one of `VIEWS`.
+        shape: (height, width) of an image.
+    """
+
+    def __init__(self, predictor: Predictor, views: int, shape: tuple[int, int]) -> None:
+        self.pixels, self.classes = predictor.pixels, predictor.classes
+        self.batch_size = predictor.batch_size
+        self._predictor, self._shape = predictor, shape
+        self._moves = MOVES[:views]
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        self._check(images)
+        N, (height, width) = len(images), self._shape
+        framed = np.zeros((N, height + 2, width + 2), np.uint8)
+        framed[:, 1:-1, 1:-1] = images.reshape(N, height, width)
+        probabilities = np.zeros((N, self.classes), np.float32)
+        for down, right in self._moves:
+            rows, columns = slice(1 - down, 1 - down + height), slice(1 - right, 1 - right + width)
+            probabilities += self._predictor(framed[:, rows, columns].reshape(N, self.pixels))
+        probabilities /= len(self._moves)
         return probabilities

@@ -15,6 +15,9 @@ from mnist_pipeline.model.optimizers import OptimizerName
 from mnist_pipeline.model.schedules import ScheduleName
 from mnist_pipeline.plugins import option
 
+PACE = ("deadline", "checkpoint_every")
+"""Options that change no result, only how it is reached: they are in no key."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -42,9 +45,11 @@ class Recipe:
     augment: Augmentation = option(  # noqa: RUF009
         Augmentation(), "how far images are bent at random, each time they are seen"
     )
+    average: float = option(0.0, "memory of the averaged weights that are published; 0 for none")
     early_stopping: int = option(0, "evaluations without improvement until it stops; 0 for never")
     seed: int = option(0, "of the start, the order of rows, dropout, augmentation")
     deadline: float | None = option(None, "seconds after which the training fails")
+    checkpoint_every: int = option(1000, "steps between checkpoints to go on from; 0 for none")
 
     def __post_init__(self) -> None:
         for name, choices in (("optimizer", OptimizerName), ("schedule", ScheduleName)):
@@ -86,17 +91,28 @@ class Recipe:
             peak_at=self.peak_at,
         )
 
+    def average_at(self, step: int) -> float:
+        """How much of the averaged weights stays at a step: less at first, so that the start fades.
+
+        min(average, (1 + t)/(10 + t)), the ramp that is common with exponential averages.
+        """
+        return min(self.average, (1 + step) / (10 + step))
+
 
 _Range = tuple[tuple[str, ...], str, Callable[[Any], bool]]
 _RANGES: tuple[_Range, ...] = (
     (("learning_rate",), "a number > 0", lambda v: 0 < v < math.inf),
     (("decay",), "a factor in (0, 1]", lambda v: 0 < v <= 1),
     (("warmup", "label_smoothing"), "a share in [0, 1)", lambda v: 0 <= v < 1),
-    (("momentum", "beta1", "beta2"), "a factor in [0, 1)", lambda v: 0 <= v < 1),
+    (("momentum", "beta1", "beta2", "average"), "a factor in [0, 1)", lambda v: 0 <= v < 1),
     (("peak_at",), "a share in (0, 1)", lambda v: 0 < v < 1),
     (("milestones",), "shares in (0, 1)", lambda v: all(0 < share < 1 for share in v)),
     (("l2",), "a number >= 0", lambda v: 0 <= v < math.inf),
     (("epochs", "iterations"), "an integer >= 1", lambda v: v >= 1),
-    (("batch_size", "early_stopping", "seed"), "an integer >= 0", lambda v: v >= 0),
+    (
+        ("batch_size", "early_stopping", "seed", "checkpoint_every"),
+        "an integer >= 0",
+        lambda v: v >= 0,
+    ),
     (("deadline",), "seconds > 0", lambda v: v > 0),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -35,29 +36,35 @@ class Watch:
         recipe: of the training.
         total_steps: that it will run.
         classes: guessing among them costs ln(classes).
+        started: when the deadline begins to count, by `time.monotonic`; None for now.
     """
 
-    def __init__(self, recipe: Recipe, *, total_steps: int, classes: int) -> None:
+    def __init__(
+        self, recipe: Recipe, *, total_steps: int, classes: int, started: float | None = None
+    ) -> None:
         self.recipe = recipe
         self.total_steps = total_steps
         # With a single class there is nothing to guess and nothing to get wrong.
         self.guessing = math.log(classes) if classes > 1 else math.inf
-        self._started = time.monotonic()
+        self._started = time.monotonic() if started is None else started
         self._quiet_steps = max(QUIET_SHARE, recipe.warmup) * total_steps
         self._window = max(10, total_steps // WINDOWS)
         self._sum = 0.0
         self._previous = math.inf
 
-    def check_deadline(self, step: int) -> None:
-        """Raise if the training has run too long: it fails, and never becomes a shorter one."""
+    def is_late(self) -> bool:
+        """Whether the deadline has passed, counted from `started`."""
         deadline = self.recipe.deadline
-        if deadline is not None and time.monotonic() - self._started > deadline:
-            raise TrainingError(
-                f"the training passed its deadline of {deadline:g} seconds",
-                step=step,
-                total_steps=self.total_steps,
-                remedy="raise train.deadline, or train for fewer epochs",
-            )
+        return deadline is not None and time.monotonic() - self._started > deadline
+
+    def lateness(self, step: int) -> TrainingError:
+        """The error for that: the training fails, and never becomes a shorter one."""
+        return TrainingError(
+            f"the training passed its deadline of {self.recipe.deadline:g} seconds",
+            step=step,
+            total_steps=self.total_steps,
+            remedy="run it again: it goes on from where it was; or raise train.deadline",
+        )
 
     def check_gradient(self, step: int, loss: float, gradient: Array) -> None:
         """Raise if the gradient (n,) or the loss is not finite."""
@@ -95,6 +102,17 @@ class Watch:
         """Raise if a parameter is not finite; only the last update can have hidden that."""
         if not np.isfinite(parameters).all():
             raise self._error("the training diverged: a weight is not finite", step)
+
+    @property
+    def state(self) -> dict[str, float | None]:
+        """What a checkpoint keeps: the loss of this window and of the one before."""
+        previous = self._previous if math.isfinite(self._previous) else None  # JSON has no infinity
+        return {"sum": self._sum, "previous": previous}
+
+    def restore(self, state: Mapping[str, float | None]) -> None:
+        """The inverse of `state`."""
+        self._sum = state["sum"] or 0.0
+        self._previous = math.inf if state["previous"] is None else state["previous"]
 
     def _error(self, headline: str, step: int, **facts: float | str) -> TrainingError:
         rate = self.recipe.learning_rate

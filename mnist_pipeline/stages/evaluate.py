@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,7 +37,9 @@ def evaluate(run: Run, snapshot: Snapshot, trained: StageResult) -> StageResult:
     def make() -> Made:
         bundle = candidate_bundle(run, trained)
         images, labels = questions(run, snapshot)
-        probabilities = bundle.predict(images).probabilities
+        predictor, started = bundle.predictor, time.thread_time()
+        probabilities = predictor(images)
+        seconds = time.thread_time() - started
         metrics = measure(labels, probabilities, run.contract.classes)
         wrong = mistakes(labels, probabilities)
         answers = pa.FixedSizeListArray.from_arrays(probabilities.ravel(), probabilities.shape[1])
@@ -63,7 +67,9 @@ def evaluate(run: Run, snapshot: Snapshot, trained: StageResult) -> StageResult:
                 write_table(folder / name, table)
                 outputs[name] = run.store.upload(folder / name, run.key(name), rows=len(table))
         summary = f"accuracy {percent(metrics.accuracy)} on {metrics.n:,} rows"
-        return outputs, {}, summary
+        # Measured, so it differs from run to run: a fact of the stage, and none of its outputs.
+        facts = {"microseconds": round(1e6 * seconds / len(images), 1)} if len(images) else {}
+        return outputs, facts, summary
 
     return memoized(
         run,
@@ -106,6 +112,12 @@ def evaluation_of(run: Run, snapshot: Snapshot, evaluated: StageResult) -> Evalu
         metrics=metrics_of(run, evaluated),
         exam_digest=snapshot.exam.digest if snapshot.exam else VALIDATION_ONLY,
     )
+
+
+def cost_of(run: Run, evaluated: StageResult) -> dict[str, Any]:
+    """What an answer of the candidate costs: `views`, and CPU `microseconds` an image if known."""
+    measured = {key: evaluated.facts[key] for key in ("microseconds",) if key in evaluated.facts}
+    return {"views": run.config.predict.views, **measured}
 
 
 def metrics_of(run: Run, evaluated: StageResult) -> Metrics:

@@ -10,8 +10,9 @@ from mnist_pipeline.config import Config
 from mnist_pipeline.data.drift import profile_with_answers
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
+from mnist_pipeline.model.recipe import PACE
 from mnist_pipeline.refs import Ref, code_digest, digest_of
-from mnist_pipeline.stages.evaluate import evaluation_of
+from mnist_pipeline.stages.evaluate import cost_of, evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
 from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Run
@@ -76,12 +77,13 @@ def run_key_of(
     places = ("sources", "landing", "max_bad_files")
     data = {key: value for key, value in config["data"].items() if key not in places}
     gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
+    train = {key: value for key, value in config["train"].items() if key not in PACE}
     return digest_of(
         {
             "dataset": dataset,
             "exam": [exam, exam_changed_to],
             # Where the rows came from is in the data set; how a hold is told changes no result.
-            "config": {**config, "data": data, "gate": gate},
+            "config": {**config, "data": data, "gate": gate, "train": train},
             "packages": dict(packages),
             "code": code,
         }
@@ -276,6 +278,7 @@ def _make_version(
         code=code_digest(),
         environment=environment(plugin_packages(run.config)),
         files=files,
+        cost=cost_of(run, evaluated),
     )
     _check_named(run, snapshot, version)
     registry.publish(manifest)

@@ -14,6 +14,7 @@ from mnist_pipeline.config import Config, ModelConfig, NormalizeConfig
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.evaluate.data_gate import DataGate
 from mnist_pipeline.evaluate.gate import Gate
+from mnist_pipeline.model.networks import Model
 
 
 def resolved(config: Config) -> Config:
@@ -37,7 +38,9 @@ def resolved(config: Config) -> Config:
 
 def plugin_packages(config: Config) -> dict[str, str]:
     """The package and version of every plugin that a result depends on, by resolved name."""
+    model: Model = plugins.build("model", config.model.kind, config.model.options())
     used = [("normalizer", config.normalize.kind), ("model", config.model.kind)]
+    used += [("model", part) for part in model.member_kinds]
     used += [("gate", rule) for rule in config.gate.rules]
     infos = [plugins.resolve(seam, name) for seam, name in used]
     return {info.name: f"{info.package} {info.package_version}" for info in infos}

@@ -40,6 +40,7 @@ class Run:
         verify: whether the bytes of all files are looked at, however unchanged they seem.
         reporter: who is told.
         seconds: wall-clock seconds by stage, as they finish.
+        profile: what the training did with its time, see `model.profile.Profile`; empty before it.
     """
 
     store: Store
@@ -50,6 +51,7 @@ class Run:
     reporter: Reporter = dataclasses.field(default_factory=Silent)
     contract: ImageContract = dataclasses.field(default_factory=ImageContract)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+    profile: dict[str, Any] = dataclasses.field(default_factory=dict)
     _records: int = 0
 
     def key(self, name: str) -> str:

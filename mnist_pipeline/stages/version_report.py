@@ -6,6 +6,8 @@ import json
 import re
 from collections import Counter
 
+import numpy as np
+
 from mnist_pipeline.configfile import to_toml
 from mnist_pipeline.contract.quarantine import QUARANTINE_SCHEMA, rejects_from
 from mnist_pipeline.contract.records import Reject
@@ -14,10 +16,12 @@ from mnist_pipeline.data.parquet import read_head
 from mnist_pipeline.data.pictures import picture_of
 from mnist_pipeline.evaluate.data_section import MOST_REJECTS
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
+from mnist_pipeline.evaluate.metrics import cost_in_words
 from mnist_pipeline.evaluate.report import render
-from mnist_pipeline.evaluate.report_data import RejectedRow, ReportData
+from mnist_pipeline.evaluate.report_data import Images, RejectedRow, ReportData
+from mnist_pipeline.model.augment import Distorter
 from mnist_pipeline.refs import code_digest
-from mnist_pipeline.stages.evaluate import metrics_of, mistakes_of
+from mnist_pipeline.stages.evaluate import cost_of, metrics_of, mistakes_of
 from mnist_pipeline.stages.normalize import profile_of, samples_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.transfer import Transfer, drawn
@@ -44,6 +48,7 @@ def render_report(
     transfer: Transfer | None = None,
 ) -> bytes:
     """`report.html` of a candidate with its verdict; the same run gives the same bytes."""
+    samples = samples_of(run, normalized)
     data = ReportData(
         model=run.config.name,
         version=version,
@@ -58,7 +63,8 @@ def render_report(
         dataset={**snapshot.summary(), "class_counts": snapshot.classes},
         drawn=drawn(run.config.data.specs),
         profile=profile_of(run, normalized),
-        samples=samples_of(run, normalized),
+        samples=samples,
+        bent=_bent(run, samples[0]),
         rejects=rejected_rows(run, snapshot),
         quarantine=quarantine_key(run) if snapshot.rejected else "",
         lineage={
@@ -68,6 +74,7 @@ def render_report(
             "weights": trained.outputs["model.safetensors"].digest,
             "code": code_digest(),
             "seed": str(run.config.train.seed),
+            "cost of an answer": cost_in_words(cost_of(run, evaluated)),
         },
         config_toml=to_toml(run.config.to_json()),
         transfer=transfer.to_json() if transfer else None,
@@ -75,6 +82,16 @@ def render_report(
         width=run.contract.width,
     )
     return render(data).encode()
+
+
+def _bent(run: Run, images: Images) -> Images | None:
+    """The images as one epoch of this training's augmentation might show them."""
+    recipe = run.config.train
+    if not recipe.augment:
+        return None
+    shape = (run.contract.height, run.contract.width)
+    distort = Distorter(recipe.augment, shape, len(images), np.random.default_rng(recipe.seed))
+    return distort(images, np.empty_like(images))
 
 
 def quarantine_key(run: Run) -> str:

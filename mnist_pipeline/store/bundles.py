@@ -64,6 +64,7 @@ def bundle_from(files: Mapping[str, bytes]) -> Bundle:
             model=model["model"],
             spec=plugins.build("model", model["model"], model["spec"]),
             parameters=load_tensors(files["model.safetensors"]),
+            **model["prediction"],
         )
     except (KeyError, ValueError, TypeError, SafetensorError) as error:
         raise IntegrityError(

@@ -43,7 +43,17 @@ from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.survey import SHELVES, Leftover, Policy, Survey
 from mnist_pipeline.store.temporary import temporaries, tidy
 
-KINDS = ("memos", "runs", "quarantine", "datasets", "parts", "exams", "claims", "temporary")
+KINDS = (
+    "memos",
+    "checkpoints",
+    "runs",
+    "quarantine",
+    "datasets",
+    "parts",
+    "exams",
+    "claims",
+    "temporary",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Manifest:
         code: digest of the package's source.
         environment: what the numbers were computed with.
         files: the version's files by name.
+        cost: of an answer when it was judged: `views`, CPU `microseconds` an image.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Manifest:
     code: str
     environment: Mapping[str, str]
     files: Mapping[str, Ref]
+    cost: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         return readable_json({"format": FORMAT, **dataclasses.asdict(self)})

@@ -21,7 +21,7 @@ from mnist_pipeline.store.objects import ObjectInfo, ObjectMissingError, Store
 from mnist_pipeline.store.owner import Owner
 
 AT_WORK = "at-work.json"
-SHELVES = ("stages", "runs", "quarantine", "datasets", "parts", "exams", "models")
+SHELVES = ("stages", "checkpoints", "runs", "quarantine", "datasets", "parts", "exams", "models")
 
 Objects = Sequence[ObjectInfo]
 
@@ -115,7 +115,12 @@ class Survey:
 
     def leftovers(self) -> list[Leftover]:
         """Everything that nothing needs, in the order in which it is removed."""
-        found = [*self._memos(), *self._runs("runs"), *self._runs("quarantine")]
+        found = [
+            *self._memos(),
+            *self._checkpoints(),
+            *self._runs("runs"),
+            *self._runs("quarantine"),
+        ]
         found += [*self._datasets(), *self._indexes(), *self._parts()]
         return [*found, *self._exams(), *self._claims()]
 
@@ -154,6 +159,14 @@ class Survey:
             for info in self.shelves["stages"]
             if not self._young([info])
             and not (self.memos[info.key] and all(map(stays, self.memos[info.key] or ())))
+        ]
+
+    def _checkpoints(self) -> list[Leftover]:
+        """What trainings left that nobody took up again."""
+        return [
+            Leftover("checkpoints", name, _records_first(objects), folder=f"checkpoints/{name}")
+            for name, objects in _by_name(self.shelves["checkpoints"]).items()
+            if not self._young(objects)
         ]
 
     def _runs(self, kind: str) -> list[Leftover]:

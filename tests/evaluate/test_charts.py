@@ -108,6 +108,25 @@ def test_the_axis_counts_what_every_record_tells(parse, records, title):
     assert title in parse(figures).words
 
 
+def test_an_ensemble_stands_beside_the_curve_of_its_members():
+    lines = [
+        {"step": n, "epoch": n, "loss": 1 / n, "validation_accuracy": 0.9 + n / 100}
+        for n in (1, 2, 3)
+    ]
+    alone = learning_figures(lines)
+    whole = learning_figures([*lines, {**lines[-1], "validation_accuracy": 0.98, "ensemble": True}])
+    for words in ("mean of the members", "all together"):
+        assert words in whole
+        assert words not in alone
+    assert "Validation accuracy by epoch, 98" in whole
+    assert 'class="dot series-2"' in whole
+    # The last line is no step of its own: the other figures stay as they were.
+    loss = re.compile(r"<figure><figcaption>Loss.*?</figure>", re.DOTALL)
+    assert loss.search(whole)[0] == loss.search(alone)[0]
+    unknown = {**lines[-1], "validation_accuracy": None, "ensemble": True}
+    assert "Validation accuracy by epoch" in learning_figures([*lines, unknown])
+
+
 def test_no_history_draws_nothing():
     assert learning_figures([]) == ""
     assert learning_figures([{"epoch": 1, "loss": 1.0}]) == ""

@@ -14,6 +14,7 @@ from mnist_pipeline.errors import TrainingError
 from mnist_pipeline.evaluate.metrics import (
     RELIABILITY_BINS,
     Metrics,
+    cost_in_words,
     measure,
     mistakes,
     percent,
@@ -245,3 +246,19 @@ def test_metrics_need_numpy_only():
     assert packages.isdisjoint(
         {"pyarrow", "pandera", "polars", "pandas", "pydantic", "matplotlib", "scipy", "prefect"}
     )
+
+
+@pytest.mark.parametrize(
+    ("cost", "expected"),
+    [
+        ({"views": 1, "microseconds": 12.34}, "12.3 µs an image on one core"),
+        (
+            {"views": 5, "microseconds": 1052.5},
+            "1,052 µs an image on one core: 5 views, 5 times the cost of one (210 µs)",
+        ),
+        ({"views": 9}, "9 views, 9 times the cost of one"),
+        ({"views": 1}, "not measured"),
+    ],
+)
+def test_cost_in_words(cost, expected):
+    assert cost_in_words(cost) == expected

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from mnist_pipeline import plugins
 from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.model import deskew
-from mnist_pipeline.model.batches import Batches
+from mnist_pipeline.model.batches import Loader, Order
 from mnist_pipeline.model.deskew import ROWS, Deskew, straighten
 from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale, Standardize
 from mnist_pipeline.model.predictor import BATCH
-from mnist_pipeline.model.trainer import Recipe, train
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 
 Images = NDArray[np.uint8]
 Digits = tuple[Images, NDArray[np.uint8]]
@@ -286,18 +287,17 @@ def test_batches_straighten_in_every_epoch_after_augmentation(digits: Digits, tu
 
     given_images = images[:, ::-1] if turned else images
     normalizer = FittedNormalizer.fit("deskew", {}, [images])
-    batches = Batches(
+    loader = Loader(
         images,
         np.arange(600),
         normalizer,
-        batch_size=200,
-        rng=np.random.default_rng(0),
         dtype=np.float32,
         distort=turn if turned else None,
     )
+    order = Order(600, 200, np.random.default_rng(0))
     seen: list[int] = []
-    for step, batch in zip(range(1, 7), batches, strict=False):
-        for _, x, rows in batch:
+    for step in range(1, 7):
+        for x, rows in loader.blocks(order.batch(step)):
             np.testing.assert_array_equal(x, normalizer.transform(given_images[rows]))
             seen += rows.tolist()
-        np.testing.assert_array_equal(batches.lit(step), straighten(given_images[seen]).any(axis=0))
+        np.testing.assert_array_equal(loader.lit, straighten(given_images[seen]).any(axis=0))

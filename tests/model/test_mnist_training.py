@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from mnist_pipeline import plugins
 from mnist_pipeline.model.normalize import FittedNormalizer
-from mnist_pipeline.model.trainer import Recipe, TrainingResult, train
+from mnist_pipeline.model.progress import TrainingResult
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 

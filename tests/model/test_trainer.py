@@ -11,7 +11,9 @@ from mnist_pipeline.errors import ConfigError, DataError, TrainingError
 from mnist_pipeline.model.augment import Augmentation
 from mnist_pipeline.model.networks import Mlp, Model, Softmax
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
-from mnist_pipeline.model.trainer import Progress, Recipe, TrainingResult, train
+from mnist_pipeline.model.progress import Progress, TrainingResult
+from mnist_pipeline.model.recipe import Recipe
+from mnist_pipeline.model.trainer import train
 
 SCALE = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
 IMAGES, LABELS = toy_digits(3000)
