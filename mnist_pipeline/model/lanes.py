@@ -69,6 +69,8 @@ def batch_gradient(
     hands: Hands,
 ) -> float:
     """The mean loss over a batch; its gradient goes into that of the first lane."""
+    if len(lanes) == 1:
+        return lanes[0].gradient(model, parameters, rows, label_smoothing)[1]
     pairs = list(zip(lanes, halves(rows, len(lanes)), strict=False))
 
     def work(pair: tuple[Lane, Rows | slice]) -> tuple[int, float]:
@@ -76,8 +78,6 @@ def batch_gradient(
         return lane.gradient(model, parameters, share, label_smoothing)
 
     results = hands.map(work, pairs)
-    if len(results) == 1:
-        return results[0][1]
     total = sum(count for count, _ in results)
     first = lanes[0].gradients.buffer
     for (lane, _), (count, _) in zip(pairs, results, strict=True):
