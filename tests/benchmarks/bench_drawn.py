@@ -23,9 +23,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from mnist_pipeline import plugins
 from mnist_pipeline.configfile import load_preset, resolve
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.model.networks import Mlp
+from mnist_pipeline.model.networks import Mlp, Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train
@@ -70,9 +71,9 @@ def seconds() -> None:
 def final(part: str) -> None:
     """The preset `standard` on 60,000 drawn digits: accuracy by class on a part of MNIST."""
     start = time.process_time()
-    hidden = tuple(STANDARD.model.model_dump()["hidden"])
+    model = plugins.build("model", STANDARD.model.kind, STANDARD.model.options())
     images, labels = mnist(part)
-    right = taught(drawn(60_000, seed=0), hidden, STANDARD.train)(images) == labels
+    right = taught(drawn(60_000, seed=0), model, STANDARD.train)(images) == labels
     classes = " ".join(f"{digit}:{100 * right[labels == digit].mean():.1f}" for digit in range(10))
     print(f"standard on 60,000 drawn digits, seed 0: {time.process_time() - start:.0f} CPU-s")
     print(
@@ -134,7 +135,9 @@ def proxy(
     labels = rng.permutation(np.arange(PROXY_ROWS) % 10)
     with contextlib.nullcontext() if normalised else patch(f"{Hand.__module__}._place", _as_it_is):
         images = draw_digits(labels, rng, hand, strokes)
-    read = taught((images, labels), PROXY_HIDDEN, dataclasses.replace(recipe, seed=seed))
+    read = taught(
+        (images, labels), Mlp(hidden=PROXY_HIDDEN), dataclasses.replace(recipe, seed=seed)
+    )
     images, labels = mnist("train")
     return 100 * float((read(images) == labels).mean())
 
@@ -153,11 +156,8 @@ def _as_it_is(
     return placed.clip(1.0, hand.SIDE - 2.0), length * (16.0 / fitted)[:, None]
 
 
-def taught(
-    digits: Digits, hidden: tuple[int, ...], recipe: Recipe
-) -> Callable[[np.ndarray], np.ndarray]:
+def taught(digits: Digits, model: Model, recipe: Recipe) -> Callable[[np.ndarray], np.ndarray]:
     """Who has learnt from these digits: images (N, 784) uint8 → labels (N,)."""
-    model = Mlp(hidden=hidden, init="he")
     normalizer = FittedNormalizer("scale.v1", Scale(), {"pixels": 784})
     result = train(model, *digits, normalizer, recipe, classes=10)
     read = model.compile(result.parameters, normalizer)
