@@ -76,12 +76,14 @@ def run_key_of(
     places = ("sources", "landing", "max_bad_files")
     data = {key: value for key, value in config["data"].items() if key not in places}
     gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
+    publish = {"promote": config["publish"]["promote"]}
     return digest_of(
         {
             "dataset": dataset,
             "exam": [exam, exam_changed_to],
-            # Where the rows came from is in the data set; how a hold is told changes no result.
-            "config": {**config, "data": data, "gate": gate},
+            # Where the rows came from is in the data set; how a hold is told and where a version
+            # goes change no result.
+            "config": {**config, "data": data, "gate": gate, "publish": publish},
             "packages": dict(packages),
             "code": code,
         }
@@ -272,7 +274,7 @@ def _make_version(
         contract=run.contract.fingerprint,
         dataset=snapshot.digest,
         exam=snapshot.exam.digest if snapshot.exam else None,
-        config=run.config.to_json(),
+        config=run.config.meaning(),
         code=code_digest(),
         environment=environment(plugin_packages(run.config)),
         files=files,
