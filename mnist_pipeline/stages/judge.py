@@ -85,6 +85,7 @@ def _champion_evaluation(run: Run, snapshot: Snapshot, manifest: Manifest) -> Ev
         metrics=measure(labels, probabilities, run.contract.classes),
         exam_digest=snapshot.exam.digest,
         exam_rows_trained_on=_exam_rows_in_training(run, snapshot, manifest),
+        microseconds=manifest.cost.get("microseconds"),
     )
 
 

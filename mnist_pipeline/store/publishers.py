@@ -114,10 +114,9 @@ class Delivery:
 
     def to_json(self) -> dict[str, Any]:
         """An entry of `published` in `--json`."""
-        outcome = (
-            {"where": self.where} if self.ok else {"error": self.error and self.error.to_json()}
-        )
-        return {"to": self.to, "ok": self.ok, **outcome}
+        if self.error is not None:
+            return {"to": self.to, "ok": False, "error": self.error.to_json()}
+        return {"to": self.to, "ok": True, "where": self.where}
 
 
 def finished_version(store: Store, manifest: Manifest) -> FinishedVersion:
