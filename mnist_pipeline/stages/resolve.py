@@ -15,6 +15,7 @@ from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.evaluate.data_gate import DataGate
 from mnist_pipeline.evaluate.gate import Gate
 from mnist_pipeline.model.networks import Model
+from mnist_pipeline.stages.strangers import try_out
 from mnist_pipeline.store.publishers import Publisher
 
 
@@ -23,8 +24,10 @@ def resolved(config: Config) -> Config:
 
     Raises:
         ConfigError: a plugin does not exist, or an option of it is wrong.
+        OutsideError: a plugin of another package is broken.
     """
-    gates_of(config)
+    for gate, rule in zip(gates_of(config), config.gate.rules, strict=True):
+        try_out("gate", rule, dataclasses.asdict(gate))  # type: ignore[call-overload]
     rules = [plugins.resolve("gate", rule).name for rule in config.gate.rules]
     normalize = _complete("normalizer", config.normalize.kind, config.normalize.options())
     model = _complete("model", config.model.kind, config.model.options())
@@ -106,4 +109,5 @@ def _publish(config: Config) -> PublishConfig:
 
 def _complete(seam: str, kind: str, options: dict[str, Any]) -> dict[str, Any]:
     plugin = plugins.build(seam, kind, options)
+    try_out(seam, kind, dataclasses.asdict(plugin))
     return {"kind": plugins.resolve(seam, kind).name, **dataclasses.asdict(plugin)}

@@ -6,7 +6,7 @@ import os
 import urllib.request
 from urllib.parse import urlsplit
 
-from mnist_pipeline.errors import ConfigError, OutsideError
+from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.plugins import option
 from mnist_pipeline.store.publishers import FinishedVersion
 
@@ -26,7 +26,7 @@ class Webhook:
         address = os.environ.get(self.variable, "").strip().rstrip("/")
         host = urlsplit(address).hostname
         if not address.startswith(("http://", "https://")) or not host:
-            raise ConfigError(
+            raise OutsideError(
                 f"{self.variable} is not the address of a webhook",
                 remedy=f"set {self.variable} to an http:// or https:// address",
             )
