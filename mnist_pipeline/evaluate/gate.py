@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Iterable
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.errors import ConfigError, IntegrityError
 from mnist_pipeline.evaluate.metrics import Metrics, percent
-from mnist_pipeline.plugins import OURS, BrokenPluginError, info_of, option
+from mnist_pipeline.plugins import option
 
 Status = Literal["promote", "hold", "block"]
 
@@ -85,32 +84,6 @@ class Gate(Protocol):
     def judge(self, case: Case) -> Finding:
         """The finding; the same for the same case, at any time and on any machine."""
         ...
-
-
-def flaw_of(finding: object) -> str | None:
-    """Why something is no finding, in words; None if it is one."""
-    if not isinstance(finding, Finding):
-        return f"a {type(finding).__name__} is no Finding"
-    if finding.status not in _SEVERITY:
-        return f"{finding.status!r} is none of {', '.join(_SEVERITY)}"
-    reasons = finding.reasons
-    if not (isinstance(reasons, tuple) and reasons and all(isinstance(r, str) for r in reasons)):
-        return f"reasons are {reasons!r}, and not sentences in a tuple"
-    without = [reason for reason in reasons if not re.match(r"[a-z][a-z0-9_]*: \S", reason)]
-    return f"{without[0]!r} is not of the form 'code: sentence'" if without else None
-
-
-def checked(gate: object, finding: Finding) -> Finding:
-    """A gate's finding, if it is one; plugins of other packages may give anything.
-
-    Raises:
-        BrokenPluginError: it is none.
-    """
-    info = info_of("gate", gate)
-    flaw = flaw_of(finding) if info and info.package != OURS else None
-    if info and flaw:
-        raise BrokenPluginError.of(info, f"breaks its protocol: {flaw}")
-    return finding
 
 
 def combine(findings: Iterable[Finding]) -> Finding:

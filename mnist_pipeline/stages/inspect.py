@@ -16,7 +16,8 @@ from mnist_pipeline.data.dataset import Index, read_images
 from mnist_pipeline.data.drift import Traits, learned_traits
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.evaluate.data_gate import DataGate, NewData, NewPart, Readings
-from mnist_pipeline.evaluate.gate import Finding, checked, combine
+from mnist_pipeline.evaluate.findings import checked
+from mnist_pipeline.evaluate.gate import Finding, combine
 from mnist_pipeline.evaluate.inspection_page import (
     INSPECTION,
     PICTURES_A_FILE,

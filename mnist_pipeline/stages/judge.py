@@ -9,7 +9,8 @@ from typing import Any
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
 from mnist_pipeline.errors import PipelineError
-from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, checked, combine
+from mnist_pipeline.evaluate.findings import checked
+from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, combine
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.refs import Ref
 from mnist_pipeline.stages.evaluate import questions

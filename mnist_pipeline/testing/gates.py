@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mnist_pipeline.contract.spec import DIGITS
 from mnist_pipeline.data.drift import Traits
 from mnist_pipeline.evaluate.data_gate import DataGate, NewData, NewPart, Readings
-from mnist_pipeline.evaluate.gate import Case, Evaluation, Gate, flaw_of
+from mnist_pipeline.evaluate.findings import flaw_of
+from mnist_pipeline.evaluate.gate import Case, Evaluation, Gate
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.testing.promises import Promises, samples
 
