@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,63 +17,7 @@ from mnist_pipeline.cli import main
 from mnist_pipeline.errors import ConfigError, OutsideError
 from mnist_pipeline.plugins import SEAMS, available, build, describe, load, option, resolve
 
-PLUGIN = """
-from __future__ import annotations
-import dataclasses
-from typing import Literal
-from mnist_pipeline.plugins import option
-
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    path: str = option(dataclasses.MISSING, "where it lies", locates=True)
-    count: int = option(3, "how many")
-    mode: Literal["fast", "slow"] = option("fast", "how")
-    sizes: tuple[int, ...] = option((1, 2), "sizes")
-
-    def __post_init__(self) -> None:
-        if self.count == 13:
-            raise ValueError("13 brings bad luck")
-
-class NotADataclass:
-    pass
-
-def function():
-    pass
-"""
-
 Install = Callable[..., str]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a package with entry points: `install("acme", {"thing.v1": "Thing"})`.
-
-    Returns the name of its one module.
-    """
-    before = set(sys.modules)
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-
-    def make(
-        package: str, entries: dict[str, str], code: str = PLUGIN, seam: str = "source"
-    ) -> str:
-        module = f"{package}_of_{tmp_path.name}"
-        (site / f"{module}.py").write_text(code)
-        info = site / f"{package}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-        lines = [f"{name} = {module}:{attribute}" for name, attribute in entries.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[{SEAMS[seam]}]", *lines]) + "\n")
-        importlib.invalidate_caches()
-        available.cache_clear()
-        return module
-
-    yield make
-    available.cache_clear()
-    for name in set(sys.modules) - before:
-        if name.endswith(tmp_path.name):
-            del sys.modules[name]
 
 
 def names(seam: str = "source") -> list[str]:

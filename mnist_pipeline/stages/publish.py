@@ -236,6 +236,7 @@ def _make_version(
     version = registry.claim(name, run.id, key)
     prefix = registry.prefix(name, version)
     sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
+    sources["history.json"] = trained.outputs["history.json"]
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
     files: dict[str, Ref] = {
         file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
