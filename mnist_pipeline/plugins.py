@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -110,13 +111,20 @@ class BrokenPluginError(OutsideError):
 def available(seam: str) -> tuple[PluginInfo, ...]:
     """Every plugin of a seam, by name and version, without importing any."""
     found = []
-    for entry_point in entry_points(group=SEAMS[seam]):
+    for entry_point in _announced(tuple(sys.path)).select(group=SEAMS[seam]):
         if not _VERSIONED.fullmatch(entry_point.name):
             continue
         package = entry_point.dist.name if entry_point.dist else "?"
         package_version = entry_point.dist.version if entry_point.dist else "?"
         found.append(PluginInfo(seam, entry_point.name, package, package_version, entry_point))
     return tuple(sorted(found, key=lambda info: (info.base_name, info.version, info.package)))
+
+
+@functools.lru_cache(maxsize=1)
+def _announced(path: tuple[str, ...]) -> Any:
+    """All entry points of all packages on a path: reading them is what listing costs."""
+    del path
+    return entry_points()
 
 
 def resolve(seam: str, name: str) -> PluginInfo:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from small import SETTINGS, write_idx
 
+from mnist_pipeline import plugins
 from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
@@ -150,6 +151,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     Returns the name of its one module.
     """
     before = set(sys.modules)
+
+    def clear() -> None:
+        available.cache_clear()
+        plugins._announced.cache_clear()
+
     site = tmp_path / "site"
     site.mkdir()
     monkeypatch.syspath_prepend(str(site))
@@ -165,11 +171,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         lines = [f"{name} = {module}:{attribute}" for name, attribute in entries.items()]
         (info / "entry_points.txt").write_text("\n".join([f"[{SEAMS[seam]}]", *lines]) + "\n")
         importlib.invalidate_caches()
-        available.cache_clear()
+        clear()
         return module
 
     yield make
-    available.cache_clear()
+    clear()
     for name in set(sys.modules) - before:
         if name.endswith(tmp_path.name):
             del sys.modules[name]
