@@ -79,7 +79,8 @@ def newest_endings(store: Store, most: int) -> list[Ending]:
 def _ending(store: Store, run: str) -> Ending:
     try:
         value = json.loads(store.get(f"runs/{run}/{END}"))
-        return Ending(**{**value, "run": run, "reasons": tuple(value["reasons"])})
+        lists = {key: tuple(value.get(key, ())) for key in ("reasons", "published")}
+        return Ending(**{**value, "run": run, **lists})
     except (IntegrityError, ValueError, KeyError, TypeError):
         pass  # it has no record, or none that can be read: its sign tells what is left to tell
     try:
