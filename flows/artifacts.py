@@ -129,6 +129,7 @@ def show_verdict(run: Run, result: Result, evaluated: StageResult | None) -> Non
     version = f"{name}@{outcome.version}" if outcome.version else name
     lines = [f"# {version}: {outcome.status}", ""]
     lines += [f"- {reason}" for reason in outcome.reasons]
+    lines += [f"- {delivery.words}" for delivery in result.published]
     if evaluated is not None:
         metrics = metrics_of(run, evaluated)
         lines += ["", *_metrics(metrics), "", "## Classes", "", *_classes(metrics)]

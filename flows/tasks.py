@@ -17,6 +17,7 @@ from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.score.inputs import find_inputs
 from mnist_pipeline.score.job import conclude, make_job
 from mnist_pipeline.score.shares import assemble_file, plan_files, score_share
+from mnist_pipeline.stages.deliver import deliver
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.inspect import inspect
 from mnist_pipeline.stages.landing import take_in, take_stock
@@ -62,6 +63,7 @@ normalize_task = stage("normalize")(normalize)
 train_task = stage("train")(train)
 evaluate_task = stage("evaluate")(evaluate)
 publish_task = stage("publish")(publish)
+deliver_task = stage("deliver")(deliver)
 
 find_files_task = stage("find files")(find_inputs)
 make_job_task = stage("verify model")(make_job)

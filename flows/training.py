@@ -17,6 +17,7 @@ from flows.alarms import server_tells
 from flows.artifacts import show_data, show_inputs, show_pictures, show_verdict
 from flows.running import RunLog, running_here
 from flows.tasks import (
+    deliver_task,
     evaluate_task,
     find_inputs_task,
     ingest_task,
@@ -79,7 +80,8 @@ def training_flow(
             trained = train_task(run, snapshot, normalized)
             evaluated = evaluate_task(run, snapshot, trained)
             outcome = publish_task(run, snapshot, normalized, trained, evaluated)
-        result = result_of(run, snapshot, outcome)
+        published = deliver_task(run, outcome) if run.config.publish.to else ()
+        result = result_of(run, snapshot, outcome, published)
         show_verdict(run, result, evaluated)
         conclude(result)
     if result.outcome.status in TOLD:  # the state's name can be seen, and automations listen to it

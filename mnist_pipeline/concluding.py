@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_pipeline.errors import explained
 from mnist_pipeline.overview.page import write_index
+from mnist_pipeline.plugins import blamed
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.endings import Ending, record_ending
 from mnist_pipeline.store.registry import now
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 TOLD = ("held", "blocked")
 """Verdicts that somebody should know; `unchanged` repeats one that was told when it was new."""
+
+
+UNPUBLISHED = "unpublished"
+"""The event of a version that is in the registry, and not everywhere else where it should be."""
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def concluding(
     try:
         yield conclude
     except Exception as error:
-        failure = explained(error)
+        failure = blamed(error) or explained(error)
         ending = _ending(run, "failed", (failure.headline,), error=failure.to_json())
         _show(run, ending)
         if not told_elsewhere():
@@ -56,12 +61,22 @@ def concluding(
     for result in results:
         outcome, model = result.outcome, run.config.name
         ending = _ending(
-            run, outcome.status, outcome.reasons, version=outcome.version, report=outcome.report
+            run,
+            outcome.status,
+            outcome.reasons,
+            version=outcome.version,
+            report=outcome.report,
+            published=tuple(delivery.to_json() for delivery in result.published),
         )
         _show(run, ending)
+        version = f"{model}@{outcome.version}" if outcome.version else model
+        missing = [delivery.words for delivery in result.published if not delivery.ok]
         if outcome.status in TOLD and result.judged_on_exam:
-            version = f"{model}@{outcome.version}" if outcome.version else model
-            _tell(run, ending, f"{version} is {outcome.status}: {outcome.reasons[0]}", result)
+            reason = "; ".join([outcome.reasons[0], *missing])
+            _tell(run, ending, f"{version} is {outcome.status}: {reason}", result)
+        elif missing:
+            text = f"{version} ({outcome.status}) is in the registry, but {'; '.join(missing)}"
+            _tell(run, ending, text, result, event=UNPUBLISHED)
 
 
 def _ending(run: Run, status: str, reasons: tuple[str, ...], **more: Any) -> Ending:
@@ -78,8 +93,10 @@ def _show(run: Run, ending: Ending) -> None:
         )
 
 
-def _tell(run: Run, ending: Ending, text: str, result: Result | None = None) -> None:
+def _tell(
+    run: Run, ending: Ending, text: str, result: Result | None = None, *, event: str = ""
+) -> None:
     facts = ending.to_json() | {"workspace": str(run.store.root or run.store.url)}
     if result:
         facts |= {"metrics": result.outcome.metrics, "report": result.report}
-    tell(ending.status, text, run.reporter, **facts)
+    tell(event or ending.status, text, run.reporter, **facts)

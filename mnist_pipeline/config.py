@@ -150,9 +150,25 @@ class GateConfig(BaseModel):
 
 
 class PublishConfig(Section):
-    """What happens with a version that passed."""
+    """What happens with a version; the table `[publish.NAME]` has the options of a publisher."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, validate_default=True)
+    __pydantic_extra__: dict[str, dict[str, Any]]
 
     promote: bool = Field(default=True, description="False: publish, but move no channel.")
+    to: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(
+        default=[], description="Publishers: where a version goes beside the registry."
+    )
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The options of publishers by their names, as given."""
+        return dict(self.model_extra or {})
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What a version depends on; where else it goes changes nothing about it."""
+        return {"promote": self.promote}
 
 
 class Config(Section):
@@ -172,3 +188,7 @@ class Config(Section):
     def to_json(self) -> dict[str, Any]:
         """The resolved configuration, JSON-able, defaults filled in, unset options left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def meaning(self) -> dict[str, Any]:
+        """The same without where versions go: what manifests keep, and results depend on."""
+        return {**self.to_json(), "publish": self.publish.meaning}

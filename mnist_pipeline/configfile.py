@@ -199,7 +199,8 @@ def _explain(error: ValidationError) -> ConfigError:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = ".".join(path) or "the configuration"
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    no_table = first["type"] == "dict_type" and path[0] == "publish"  # nor one of its keys
+    if no_table or first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         valid = _keys_of(_section(path[:-1]))
         return ConfigError(f"unknown key {key!r}", remedy=did_you_mean(path[-1], valid))
     if first["type"] in ("model_type", "model_attributes_type", "dataclass_type"):

@@ -6,7 +6,9 @@ import dataclasses
 from typing import Any
 
 from mnist_pipeline.concluding import concluding
+from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.reporting import listening
+from mnist_pipeline.stages.deliver import deliver
 from mnist_pipeline.stages.evaluate import evaluate
 from mnist_pipeline.stages.inputs import Input
 from mnist_pipeline.stages.inspect import inspect
@@ -18,6 +20,7 @@ from mnist_pipeline.stages.run import Run
 from mnist_pipeline.stages.train import train
 from mnist_pipeline.stages.transfer import drawn
 from mnist_pipeline.stages.validate import Snapshot, validate
+from mnist_pipeline.store.publishers import Delivery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Result:
         report: where the report lies: a path, or a URL where the workspace is one.
         seconds: wall-clock seconds by stage.
         profile: what the training did with its time; empty if nothing was trained.
+        published: where else the version went, or did not get.
     """
 
     model: str
@@ -43,6 +47,13 @@ class Result:
     report: str
     seconds: dict[str, float]
     profile: dict[str, Any]
+    published: tuple[Delivery, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """That of the verdict; where it is 0, that of something outside that did not take it."""
+        missing = not all(delivery.ok for delivery in self.published)
+        return self.outcome.exit_code or (OutsideError.exit_code if missing else 0)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object of `mnist-pipeline train --json`."""
@@ -57,10 +68,13 @@ class Result:
             "transfer": self.outcome.transfer.to_json() if self.outcome.transfer else None,
             "seconds": self.seconds,
             "profile": self.profile,
+            "published": [delivery.to_json() for delivery in self.published],
         }
 
 
-def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
+def result_of(
+    run: Run, snapshot: Snapshot, outcome: Outcome, published: tuple[Delivery, ...] = ()
+) -> Result:
     """The result of a finished run."""
     store = run.store
     report = f"{store.url.rstrip('/')}/{outcome.report}"
@@ -75,6 +89,7 @@ def result_of(run: Run, snapshot: Snapshot, outcome: Outcome) -> Result:
         report,
         dict(run.seconds),
         dict(run.profile),
+        published,
     )
 
 
@@ -96,9 +111,9 @@ def _run_stages(run: Run) -> Result:
     ]
     snapshot = validate(run, arrivals)
     if outcome := unchanged(run, snapshot) or inspect(run, snapshot):
-        return result_of(run, snapshot, outcome)
+        return result_of(run, snapshot, outcome, deliver(run, outcome))
     normalized = normalize(run, snapshot)
     trained = train(run, snapshot, normalized)
     evaluated = evaluate(run, snapshot, trained)
     outcome = publish(run, snapshot, normalized, trained, evaluated)
-    return result_of(run, snapshot, outcome)
+    return result_of(run, snapshot, outcome, deliver(run, outcome))

@@ -15,12 +15,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
+import sys
 import typing
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from traceback import walk_tb
+from typing import Any, Self
 
-from mnist_pipeline.errors import ConfigError, OutsideError, did_you_mean
+from mnist_pipeline.errors import (
+    ConfigError,
+    OutsideError,
+    PipelineError,
+    did_you_mean,
+    explained,
+)
 
 SEAMS: dict[str, str] = {
     "source": "mnist_pipeline.sources",
@@ -29,6 +37,9 @@ SEAMS: dict[str, str] = {
     "gate": "mnist_pipeline.gates",
     "publisher": "mnist_pipeline.publishers",
 }
+
+OURS = "mnist-pipeline"
+"""The package whose plugins are no strangers: what goes wrong in them is a bug of this program."""
 
 _VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
 
@@ -63,15 +74,44 @@ class PluginInfo:
         return self.name.partition(".v")[0]
 
     @property
+    def origin(self) -> str:
+        """Its package with the version, as errors and manifests name it."""
+        return f"{self.package} {self.package_version}"
+
+    @property
     def version(self) -> int:
         return int(self.name.partition(".v")[2])
+
+
+class MissingPluginError(ConfigError):
+    """No installed package has the plugin.
+
+    Attributes:
+        name: what it was called.
+    """
+
+    name = ""
+
+
+class BrokenPluginError(OutsideError):
+    """A plugin that does not do what its seam promises, told with its package."""
+
+    @classmethod
+    def of(cls, info: PluginInfo, does: str, cause: BaseException | None = None) -> Self:
+        """`does` goes on where "the source 'x.v1'" begins."""
+        return cls(
+            f"the {info.seam} {info.name!r} {does}",
+            package=info.origin,
+            cause=f"{type(cause).__name__}: {cause}" if cause else None,
+            remedy=f"reinstall or remove the package {info.package}, or ask its authors",
+        )
 
 
 @functools.cache
 def available(seam: str) -> tuple[PluginInfo, ...]:
     """Every plugin of a seam, by name and version, without importing any."""
     found = []
-    for entry_point in entry_points(group=SEAMS[seam]):
+    for entry_point in _announced(tuple(sys.path)).select(group=SEAMS[seam]):
         if not _VERSIONED.fullmatch(entry_point.name):
             continue
         package = entry_point.dist.name if entry_point.dist else "?"
@@ -80,19 +120,24 @@ def available(seam: str) -> tuple[PluginInfo, ...]:
     return tuple(sorted(found, key=lambda info: (info.base_name, info.version, info.package)))
 
 
+@functools.lru_cache(maxsize=1)
+def _announced(path: tuple[str, ...]) -> Any:
+    """All entry points of all packages on a path: reading them is what listing costs."""
+    del path
+    return entry_points()
+
+
 def resolve(seam: str, name: str) -> PluginInfo:
     """The plugin called `name` (`mlp` or `mlp.v1`); the newest where no version is given.
 
     Raises:
-        ConfigError: no installed package has it.
+        MissingPluginError: no installed package has it, or has it in that version.
+        ConfigError: several have it.
     """
     infos = available(seam)
     matches = [info for info in infos if name in (info.name, info.base_name)]
     if not matches:
-        raise ConfigError(
-            f"there is no {seam} called {name!r}",
-            remedy=did_you_mean(name, {info.base_name for info in infos}),
-        )
+        raise _missing(seam, name)
     best = max(matches, key=lambda info: info.version)
     rivals = {info.package for info in matches if info.name == best.name}
     if len(rivals) > 1:
@@ -104,29 +149,72 @@ def resolve(seam: str, name: str) -> PluginInfo:
     return best
 
 
+def _missing(seam: str, name: str) -> MissingPluginError:
+    infos = available(seam)
+    others = [info for info in infos if info.base_name == name.partition(".v")[0]]
+    if others:
+        newest = max(others, key=lambda info: info.version)
+        error = MissingPluginError(
+            f"there is no {seam} called {name!r}, but there is {newest.name!r}",
+            package=newest.origin,
+            remedy=f"install a version of {newest.package} that has {name!r}, "
+            f"or say {newest.base_name!r} for what is there",
+        )
+    else:
+        error = MissingPluginError(
+            f"there is no {seam} called {name!r}",
+            remedy=did_you_mean(name, {info.base_name for info in infos}),
+        )
+    error.name = name
+    return error
+
+
+def is_foreign(seam: str, name: str) -> bool:
+    """Whether a plugin comes from another package than this one."""
+    return resolve(seam, name).package != OURS
+
+
+def info_of(seam: str, plugin: object) -> PluginInfo | None:
+    """What is announced of the plugin that an object is an instance of; None for unregistered."""
+    made_by = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
+    return next((i for i in available(seam) if i.entry_point.value == made_by), None)
+
+
+def blamed(error: Exception) -> BrokenPluginError | None:
+    """The same error with the plugin named in whose code it arose; None if it arose in none.
+
+    Only what nobody has explained is blamed on anybody, and nothing on the plugins in here.
+    """
+    if explained(error).exit_code != 1:
+        return None
+    by_package: dict[str, list[PluginInfo]] = {}
+    for info in (info for seam in SEAMS for info in available(seam) if info.package != OURS):
+        by_package.setdefault(info.entry_point.module.partition(".")[0], []).append(info)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    for module in reversed(modules):
+        infos = by_package.get(module.partition(".")[0], [])
+        at_work = [info for info in infos if info.entry_point.module in modules] or infos
+        if at_work:
+            return BrokenPluginError.of(at_work[0], "went wrong", error)
+    return None
+
+
 def load(seam: str, name: str) -> type[Any]:
     """Import the plugin class called `name`.
 
     Raises:
         ConfigError: no installed package has it.
-        OutsideError: its package breaks at import.
+        OutsideError: its package breaks at import, or says what it misses.
     """
     info = resolve(seam, name)
     try:
         plugin = info.entry_point.load()
+    except PipelineError:
+        raise  # it says itself what it misses: an extra
     except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-        raise OutsideError(
-            f"the {seam} {info.name!r} cannot be imported",
-            package=f"{info.package} {info.package_version}",
-            cause=f"{type(error).__name__}: {error}",
-            remedy=f"reinstall or remove the package {info.package}",
-        ) from error
+        raise BrokenPluginError.of(info, "cannot be imported", error) from error
     if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
-        raise OutsideError(
-            f"the {seam} {info.name!r} is not a dataclass of its options",
-            package=f"{info.package} {info.package_version}",
-            remedy=f"ask the authors of {info.package}",
-        )
+        raise BrokenPluginError.of(info, "is not a dataclass of its options")
     return plugin
 
 
@@ -135,6 +223,7 @@ def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
 
     Raises:
         ConfigError: an option is unknown (the nearest are named) or has a wrong value.
+        OutsideError: its package is broken.
     """
     plugin = load(seam, name)
     fields = {field.name for field in dataclasses.fields(plugin) if field.init}
@@ -159,6 +248,13 @@ def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
         raise ConfigError(
             headline, remedy=f"`mnist-pipeline plugins show {name}` lists its options"
         ) from None
+    except PipelineError:
+        raise
+    except (Exception, SystemExit) as error:  # its own checks, or types that nobody can check
+        if is_foreign(seam, name):
+            info = resolve(seam, name)
+            raise BrokenPluginError.of(info, "cannot be made from its options", error) from error
+        raise
 
 
 @dataclasses.dataclass(frozen=True)

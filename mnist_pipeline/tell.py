@@ -61,7 +61,7 @@ def tell(event: str, text: str, reporter: Reporter, **facts: Any) -> bool:
     A webhook that does not answer never fails a run; it is said.
 
     Args:
-        event: `failed`, `blocked`, `held` or `drifted`.
+        event: `failed`, `blocked`, `held`, `unpublished` or `drifted`.
         text: the same in a sentence.
         reporter: who learns that nobody could be told.
         facts: what stands beside them in the body, JSON-able.

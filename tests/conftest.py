@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import secrets
@@ -19,9 +20,11 @@ import numpy as np
 import pytest
 from small import SETTINGS, write_idx
 
+from mnist_pipeline import plugins
 from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
+from mnist_pipeline.plugins import SEAMS, available
 from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
@@ -114,3 +117,65 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     request = urllib.request.Request(f"{s3_server}/{name}", method="PUT")  # no client: one call
     urllib.request.urlopen(request, timeout=10).close()
     return f"s3://{name}"
+
+
+PLUGIN = """
+from __future__ import annotations
+import dataclasses
+from typing import Literal
+from mnist_pipeline.plugins import option
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    path: str = option(dataclasses.MISSING, "where it lies", locates=True)
+    count: int = option(3, "how many")
+    mode: Literal["fast", "slow"] = option("fast", "how")
+    sizes: tuple[int, ...] = option((1, 2), "sizes")
+
+    def __post_init__(self) -> None:
+        if self.count == 13:
+            raise ValueError("13 brings bad luck")
+
+class NotADataclass:
+    pass
+
+def function():
+    pass
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Installs a package with entry points: `install("acme", {"thing.v1": "Thing"})`.
+
+    Returns the name of its one module.
+    """
+    before = set(sys.modules)
+
+    def clear() -> None:
+        available.cache_clear()
+        plugins._announced.cache_clear()
+
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+
+    def make(
+        package: str, entries: dict[str, str], code: str = PLUGIN, seam: str = "source"
+    ) -> str:
+        module = f"{package}_of_{tmp_path.name}"
+        (site / f"{module}.py").write_text(code)
+        info = site / f"{package}-1.5.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
+        lines = [f"{name} = {module}:{attribute}" for name, attribute in entries.items()]
+        (info / "entry_points.txt").write_text("\n".join([f"[{SEAMS[seam]}]", *lines]) + "\n")
+        importlib.invalidate_caches()
+        clear()
+        return module
+
+    yield make
+    clear()
+    for name in set(sys.modules) - before:
+        if name.endswith(tmp_path.name):
+            del sys.modules[name]

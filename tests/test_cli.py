@@ -115,6 +115,7 @@ def test_models_show_and_verify(ask, two_versions: None) -> None:
         "model.safetensors",
         "contract.json",
         "normalizer.json",
+        "history.json",
         "metrics.json",
         "profile.json",
         "golden.parquet",

@@ -22,6 +22,7 @@ LAYERS = (
     ("evaluate",),
     ("config", "configfile"),
     ("store",),
+    ("testing",),
     ("stages",),
     ("pipeline", "score", "convert", "reproduce", "overview", "concluding"),
     ("cli",),

@@ -3,74 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from small import SETTING_WORDS
 
 from mnist_pipeline import plugins
+from mnist_pipeline.cli import main
 from mnist_pipeline.errors import ConfigError, OutsideError
 from mnist_pipeline.plugins import SEAMS, available, build, describe, load, option, resolve
 
-PLUGIN = """
-from __future__ import annotations
-import dataclasses
-from typing import Literal
-from mnist_pipeline.plugins import option
-
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    path: str = option(dataclasses.MISSING, "where it lies", locates=True)
-    count: int = option(3, "how many")
-    mode: Literal["fast", "slow"] = option("fast", "how")
-    sizes: tuple[int, ...] = option((1, 2), "sizes")
-
-    def __post_init__(self) -> None:
-        if self.count == 13:
-            raise ValueError("13 brings bad luck")
-
-class NotADataclass:
-    pass
-
-def function():
-    pass
-"""
-
 Install = Callable[..., str]
-
-
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Installs a package with entry points: `install("acme", {"thing.v1": "Thing"})`.
-
-    Returns the name of its one module.
-    """
-    before = set(sys.modules)
-    site = tmp_path / "site"
-    site.mkdir()
-    monkeypatch.syspath_prepend(str(site))
-
-    def make(
-        package: str, entries: dict[str, str], code: str = PLUGIN, seam: str = "source"
-    ) -> str:
-        module = f"{package}_of_{tmp_path.name}"
-        (site / f"{module}.py").write_text(code)
-        info = site / f"{package}-1.5.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.5\n")
-        lines = [f"{name} = {module}:{attribute}" for name, attribute in entries.items()]
-        (info / "entry_points.txt").write_text("\n".join([f"[{SEAMS[seam]}]", *lines]) + "\n")
-        importlib.invalidate_caches()
-        available.cache_clear()
-        return module
-
-    yield make
-    available.cache_clear()
-    for name in set(sys.modules) - before:
-        if name.endswith(tmp_path.name):
-            del sys.modules[name]
 
 
 def names(seam: str = "source") -> list[str]:
@@ -251,3 +198,94 @@ def test_description_leaves_out_what_cannot_be_given() -> None:
     rows = {row.name: row.default for row in describe(Plugin)}
     assert rows == {"given": "1", "many": "[]"}
     assert plugins.SEAMS.keys() == {"source", "normalizer", "model", "gate", "publisher"}
+
+
+FOREIGN = """
+from __future__ import annotations
+import dataclasses
+from mnist_pipeline.evaluate.gate import Finding, Floors
+from mnist_pipeline.model.normalize import Scale
+from mnist_pipeline.plugins import option
+from mnist_pipeline.sources.synthetic import Synthetic
+
+@dataclasses.dataclass(frozen=True)
+class Thing(BASE):
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any], str]:
+    code = main([*words, "--json"])
+    told = capsys.readouterr()
+    return code, json.loads(told.out), told.err
+
+
+@pytest.mark.parametrize(
+    ("seam", "base", "body", "words"),
+    [
+        ("normalizer", "Scale", "def fit(self, blocks): return None", "fit returns a dict"),
+        ("normalizer", "Scale", "def fit(self, blocks): raise KeyError('x')", "fit goes through"),
+        ("gate", "Floors", "def judge(self, case): return 'promote'", "Finding"),
+        ("source", "Synthetic", "def parts(self): return None", "no list"),
+        ("source", "Synthetic", "def parts(self): raise RuntimeError('boom')", "went wrong"),
+        ("source", "Synthetic", "def parts(self): return [1]", "has no name"),
+    ],
+)
+def test_a_plugin_that_breaks_its_protocol_is_told_with_its_package(
+    install: Install, capsys, workspace: Path, seam: str, base: str, body: str, words: str
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, FOREIGN.replace("BASE", base) + f"    {body}\n", seam)
+    named = {
+        "normalizer": ["--set", "normalize.kind=thing"],
+        "gate": ["--set", 'gate.rules=["thing"]'],
+        "source": ["--source", "thing:n=400"],
+    }[seam]
+    common = ["train", "--engine", "plain", "--workspace", str(workspace), *SETTING_WORDS]
+    source = [] if seam == "source" else ["--source", "synthetic:n=400"]
+    code, told, log = run(capsys, *common, *source, *named)
+    assert code == 6
+    assert words in told["error"]["headline"]
+    assert "'thing.v1'" in told["error"]["headline"]
+    assert told["error"]["facts"]["package"] == "acme 1.5"
+    assert "Traceback" not in log
+    # Whoever does not use it does not notice it.
+    assert run(capsys, *common, "--source", "synthetic:n=400")[0] == 0
+
+
+def test_an_error_in_the_middle_of_a_run_is_the_plugins(
+    install: Install, capsys, workspace: Path
+) -> None:
+    body = "    def fit(self, blocks):\n        rows = sum(len(b) for b in blocks)\n"
+    body += "        if not rows: return super().fit(iter([]))\n"
+    body += "        return {'pixels': 784} if rows < 100 else 1 // 0\n"
+    install("acme", {"thing.v1": "Thing"}, FOREIGN.replace("BASE", "Scale") + body, "normalizer")
+    words = ["train", "--engine", "plain", "--workspace", str(workspace), *SETTING_WORDS]
+    words += ["--source", "synthetic:n=400", "--set", "normalize.kind=thing"]
+    code, told, log = run(capsys, *words)
+    assert (code, told["error"]["facts"]["package"]) == (6, "acme 1.5")
+    assert "ZeroDivisionError" in told["error"]["facts"]["cause"]
+    assert "Traceback" not in log
+
+
+def test_a_version_whose_plugin_is_gone_names_the_package(
+    install: Install, capsys, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        "acme", {"thing.v2": "Thing"}, FOREIGN.replace("BASE", "Scale") + "    pass\n", "normalizer"
+    )
+    words = ["train", "--engine", "plain", "--workspace", str(workspace), *SETTING_WORDS]
+    words += ["--source", "synthetic:n=400"]
+    assert run(capsys, *words, "--set", "normalize.kind=thing")[0] == 0
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("site")])
+    available.cache_clear()
+    code, told, _ = run(capsys, "models", "verify", "digits@1", "--workspace", str(workspace))
+    error = told["versions"][0]["error"]
+    assert (code, error["facts"]["package"]) == (6, "acme 1.5")
+    assert "pip install acme==1.5" in error["remedy"]
+    for command in (["models", "list"], ["models", "show", "digits@1"], ["plugins"]):
+        assert run(capsys, *command, "--workspace", str(workspace))[0] == 0
+    code, told, _ = run(capsys, *words, "--set", "normalize.kind=thing")
+    assert (code, told["error"]["kind"]) == (2, "config")
+    # The champion cannot be asked, so nobody takes its place unseen.
+    code, told, _ = run(capsys, *words, "--set", "train.seed=5")
+    assert told["status"] == "held"
+    assert told["reasons"][0].startswith("champion_unusable")

@@ -108,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # click's way of saying that nobody reads our output any more (`… | head`).
         return 0
     except Exception as error:
-        known = explained(error)
+        from mnist_pipeline.plugins import blamed
+
+        known = blamed(error) or explained(error)
         if known.exit_code == BUG:
             console.bug(error)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.group()
 @global_options
 def models() -> None:
-    """List, show, verify, promote and roll back published versions."""
+    """List, show, verify, promote, roll back and pass on published versions."""
 
 
 @models.command("list")
@@ -67,6 +67,7 @@ def list_models(console: Console, name: str | None) -> None:
 def show(console: Console, reference: str) -> None:
     """Everything about one version: verdict, metrics, cost, lineage, files, its reign."""
     from mnist_pipeline.evaluate.metrics import cost_in_words
+    from mnist_pipeline.store.publishers import deliveries
     from mnist_pipeline.store.registry import Registry
 
     registry = Registry(console.store(writable=False))
@@ -78,6 +79,7 @@ def show(console: Console, reference: str) -> None:
         if entry.value["version"] == manifest.version
     ]
     data["champion"] = history
+    data["published"] = deliveries(registry.store, manifest)
 
     def describe() -> None:
         click.secho(f"{manifest.name}@{manifest.version}", bold=True)
@@ -93,6 +95,9 @@ def show(console: Console, reference: str) -> None:
         click.echo(f"  exam      {manifest.exam}")
         for entry in history:
             click.echo(f"  champion  since {entry['since']} ({entry['by']}): {entry['reason']}")
+        for record in data["published"]:
+            what = record["where"] if record["ok"] else f"FAILED: {record['error']['headline']}"
+            click.echo(f"  published {record['when']} to {record['to']}: {what}")
         click.echo(f"  files     {', '.join(manifest.files)}")
 
     console.result(data, describe)
@@ -189,6 +194,39 @@ def rollback(console: Console, name: str, reason: str) -> None:
     previous = seen.value["version"] if seen else None
     data = {"model": name, "version": version, "previous": previous}
     console.result(data, f"{name}@{version} is champion again (before: {previous})")
+
+
+@models.command()
+@click.argument("reference", metavar="NAME[@VERSION]")
+@click.option("--to", "name", required=True, metavar="PUBLISHER", help="Where to, e.g. mlflow.")
+@click.option("--set", "settings", multiple=True, metavar="OPTION=VALUE", help="Of the publisher.")
+@global_options
+@click.pass_obj
+def publish(console: Console, reference: str, name: str, settings: tuple[str, ...]) -> int:
+    """Put a version somewhere else too; it is verified first, and doing it again is harmless.
+
+    Options of the publisher are those that the version went there with, or should have; --set
+    changes one. `mnist-pipeline plugins show PUBLISHER` lists them.
+    """
+    from mnist_pipeline import plugins
+    from mnist_pipeline.configfile import parse_setting
+    from mnist_pipeline.store.publishers import deliver, finished_version, last_options
+    from mnist_pipeline.store.registry import Registry
+
+    options: dict[str, Any] = {}
+    for setting in settings:
+        options |= parse_setting(setting)
+    info = plugins.resolve("publisher", name)
+    store = console.store()
+    manifest = Registry(store).find(reference)
+    options = {**last_options(store, manifest, name), **options}
+    publisher = plugins.build("publisher", info.name, options)
+    delivery = deliver(finished_version(store, manifest), info.name, publisher)
+    if delivery.error:
+        raise delivery.error
+    data = {"model": manifest.name, "version": manifest.version, **delivery.to_json()}
+    console.result(data, f"{manifest.name}@{manifest.version} {delivery.words}")
+    return 0
 
 
 def _has_exam(store: Store, name: str) -> bool:

@@ -120,7 +120,7 @@ def train(
             config, console.workspace, force=force, verify=verify, reporter=reporter
         )
     console.result(result.to_json(), lambda: _print(result, profile=profile))
-    return result.outcome.exit_code
+    return result.exit_code
 
 
 def _config(
@@ -199,6 +199,10 @@ def _print(result: Result, *, profile: bool) -> None:
         click.echo(
             f"  {sum(rejected.values()):,} of {result.dataset['rows']:,} rows rejected: {counts}"
         )
+    for delivery in result.published:
+        click.secho(f"  {delivery.words}", fg=None if delivery.ok else "red")
+        if delivery.error:
+            click.echo(f"    → {delivery.error.remedy}")
     if profile:
         _print_profile(result)
     click.echo(f"report: {result.report}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +118,51 @@ class Source(Protocol):
             OutsideError: it has to come over a network, and that failed.
         """
         ...
+
+
+def flaw_of_part(part: object) -> str | None:
+    """Why something is no part of a source, in words; None if it is one."""
+    missing = [n for n in ("name", "role", "paths", "identity", "read") if not hasattr(part, n)]
+    if missing:
+        return f"a {type(part).__name__} has no {missing[0]}"
+    part = cast(PartInput, part)
+    if not isinstance(part.name, str) or not part.name or "/" in part.name:
+        return f"{part.name!r} is no name without folders"
+    if part.role not in get_args(Role):
+        return f"the role {part.role!r} is none of {', '.join(get_args(Role))}"
+    if not (isinstance(part.paths, tuple) and all(isinstance(path, Path) for path in part.paths)):
+        return "paths is not a tuple of Path"
+    return None
+
+
+def flaw_of_records(records: object, contract: ImageContract) -> str | None:
+    """Why something is no block of rows as `Records` describes it, in words; None if it is one."""
+    if not isinstance(records, Records):
+        return f"a {type(records).__name__} is no Records"
+    n = len(records.images) if isinstance(records.images, np.ndarray) else 0
+    expected = {
+        "images": (records.images, np.uint8, (n, contract.pixels)),
+        "labels": (records.labels, np.int64, (n,)),
+        "places": (records.places, np.int64, (n,)),
+    }
+    for name, (array, dtype, shape) in expected.items():
+        if name == "labels" and array is None:
+            continue
+        if not isinstance(array, np.ndarray):
+            return f"{name} is a {type(array).__name__}, not an array"
+        if array.dtype != dtype or array.shape != shape:
+            wanted = f"{np.dtype(dtype)} {shape}"
+            return f"{name} is {array.dtype} {array.shape} where {wanted} is expected"
+    if not records.images.flags.c_contiguous:
+        return "images is not C-contiguous"
+    if not isinstance(records.source, str) or not records.source or "/" in records.source:
+        return f"source is {records.source!r}, not a base name"
+    for reject in records.rejects:
+        if not isinstance(reject, Reject):
+            return f"a {type(reject).__name__} is no Reject"
+        if reject.reason not in REASONS:
+            return f"the reason {reject.reason!r} is not in the closed list"
+    return None
 
 
 class NothingThereError(DataError):

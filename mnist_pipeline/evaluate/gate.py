@@ -30,6 +30,7 @@ class Evaluation:
         metrics: `measure(labels, probabilities, classes)`.
         exam_digest: which exam it was; only answers in the same exam compare.
         exam_rows_trained_on: exam rows known to have been among its training rows.
+        microseconds: CPU time of an answer when it was judged first; None if nobody measured it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Evaluation:
     metrics: Metrics
     exam_digest: str
     exam_rows_trained_on: int = 0
+    microseconds: float | None = None
 
     @property
     def right(self) -> NDArray[np.bool_]:

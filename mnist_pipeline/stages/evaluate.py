@@ -111,6 +111,7 @@ def evaluation_of(run: Run, snapshot: Snapshot, evaluated: StageResult) -> Evalu
         probabilities=probabilities.reshape(len(table), -1),
         metrics=metrics_of(run, evaluated),
         exam_digest=snapshot.exam.digest if snapshot.exam else VALIDATION_ONLY,
+        microseconds=evaluated.facts.get("microseconds"),
     )
 
 

@@ -14,6 +14,7 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.refs import digest_of
 from mnist_pipeline.stages.bucket import BucketPart, bucket_source
+from mnist_pipeline.stages.strangers import parts_of, watched
 from mnist_pipeline.store.inputs import (
     FileStamp,
     InputRecord,
@@ -84,7 +85,7 @@ class Input:
             yield self
             return
         with self.part.at_hand() as part:
-            yield dataclasses.replace(self, part=part)
+            yield dataclasses.replace(self, part=watched(self.plugin, part))
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -168,7 +169,8 @@ def inputs_at(name: str, options: Mapping[str, Any]) -> list[Input]:
         for field in dataclasses.fields(source)
         if not field.metadata.get("locates")
     }
-    parts = (bucket_source(source) or source).parts()
+    bucket = bucket_source(source)
+    parts = bucket.parts() if bucket else parts_of(name, source)
     return [Input(name, meaning, part) for part in parts]
 
 

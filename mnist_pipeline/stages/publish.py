@@ -78,12 +78,14 @@ def run_key_of(
     data = {key: value for key, value in config["data"].items() if key not in places}
     gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
     train = {key: value for key, value in config["train"].items() if key not in PACE}
+    publish = {"promote": config["publish"]["promote"]}
     return digest_of(
         {
             "dataset": dataset,
             "exam": [exam, exam_changed_to],
-            # Where the rows came from is in the data set; how a hold is told changes no result.
-            "config": {**config, "data": data, "gate": gate, "train": train},
+            # Where the rows came from is in the data set; how a hold is told, how a training is
+            # paced and where a version goes change no result.
+            "config": {**config, "data": data, "gate": gate, "train": train, "publish": publish},
             "packages": dict(packages),
             "code": code,
         }
@@ -236,6 +238,7 @@ def _make_version(
     version = registry.claim(name, run.id, key)
     prefix = registry.prefix(name, version)
     sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
+    sources["history.json"] = trained.outputs["history.json"]
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
     files: dict[str, Ref] = {
         file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
@@ -274,7 +277,7 @@ def _make_version(
         contract=run.contract.fingerprint,
         dataset=snapshot.digest,
         exam=snapshot.exam.digest if snapshot.exam else None,
-        config=run.config.to_json(),
+        config=run.config.meaning(),
         code=code_digest(),
         environment=environment(plugin_packages(run.config)),
         files=files,

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from mnist_pipeline.config import Config
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.plugins import blamed
 from mnist_pipeline.refs import Ref, readable_json
 from mnist_pipeline.reporting import Reporter, Silent
 from mnist_pipeline.store.memo import StageResult, recall, remember, stage_key
@@ -87,7 +88,12 @@ class Run:
         self.reporter.begin(stage, what)
         words: list[str] = []
         started = time.perf_counter()
-        yield words
+        try:
+            yield words
+        except Exception as error:
+            if fault := blamed(error):
+                raise fault from error
+            raise
         seconds = time.perf_counter() - started
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
         reused = words[-1:] == ["reused"]

@@ -19,11 +19,12 @@ from safetensors.numpy import save as save_tensors
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.parquet import bytes_column, bytes_view
-from mnist_pipeline.errors import IntegrityError, PipelineError
+from mnist_pipeline.errors import IntegrityError, OutsideError, PipelineError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.plugins import MissingPluginError
 from mnist_pipeline.refs import readable_json, sha256
-from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.manifest import Manifest, packages_in
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
 
@@ -144,9 +145,13 @@ def read_bundle(store: Store, manifest: Manifest) -> Bundle:
 
     Raises:
         IntegrityError: something does not hold.
+        OutsideError: a package with a plugin of it is missing or broken.
     """
     files = read_files(store, manifest)
-    bundle = bundle_from(files)
+    try:
+        bundle = bundle_from(files)
+    except MissingPluginError as error:
+        raise _needs(manifest, error) from None
     if bundle.contract.fingerprint != manifest.contract:
         raise IntegrityError(
             "the contract in the bundle is not the manifest's",
@@ -159,12 +164,33 @@ def read_bundle(store: Store, manifest: Manifest) -> Bundle:
             f"{manifest.name}@{manifest.version} has no golden batch to be checked with",
             remedy="do not use this version: promote another",
         )
-    check_golden(bundle, files["golden.parquet"])
+    try:
+        check_golden(bundle, files["golden.parquet"])
+    except (TypeError, ValueError, AttributeError) as error:
+        foreign = [
+            plugins.resolve(seam, name)
+            for seam, name in (("model", bundle.model), ("normalizer", bundle.normalizer.name))
+            if plugins.is_foreign(seam, name)
+        ]
+        if not foreign:
+            raise
+        raise plugins.BrokenPluginError.of(foreign[0], "gives no answers", error) from error
     return bundle
 
 
-def verify_version(store: Store, manifest: Manifest) -> None:
-    """Checks everything a manifest promises: all files, the report too, and the answers.
+def _needs(manifest: Manifest, error: MissingPluginError) -> OutsideError:
+    """The error for a version whose plugin is not here, with the package that had it."""
+    package = packages_in(manifest.environment).get(error.name)
+    wanted = package.replace(" ", "==") if package else f"the package with {error.name!r}"
+    return OutsideError(
+        f"{manifest.name}@{manifest.version} cannot be used here: {error.headline}",
+        package=package,
+        remedy=f"install it again: pip install {wanted}" if package else f"install {wanted}",
+    )
+
+
+def verify_version(store: Store, manifest: Manifest) -> Bundle:
+    """The bundle, after a check of all a manifest promises: files, report too, and answers.
 
     Raises:
         IntegrityError: something does not hold.
@@ -176,7 +202,7 @@ def verify_version(store: Store, manifest: Manifest) -> None:
                 key=ref.key,
                 remedy="restore it from a backup, or promote another version",
             )
-    read_bundle(store, manifest)
+    return read_bundle(store, manifest)
 
 
 def load_model(reference: str = DEFAULT_MODEL, workspace: str | Path | None = None) -> Bundle:

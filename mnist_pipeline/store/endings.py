@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mnist_pipeline.errors import IntegrityError
@@ -35,6 +35,7 @@ class Ending:
         finished: when, ISO 8601 in UTC.
         report: the key of the report.
         error: what stopped it, as in the `error` object of `--json`.
+        published: where else the version went or did not get, as in `published` of `--json`.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Ending:
     finished: str | None = None
     report: str | None = None
     error: Mapping[str, Any] | None = None
+    published: Sequence[Mapping[str, Any]] = ()
 
     @property
     def began(self) -> str:
@@ -54,9 +56,11 @@ class Ending:
 
     @property
     def why(self) -> str:
-        """The reason that decided: that a floor was passed never does."""
+        """The reason that decided: that a floor was passed never does; and what is missing."""
         deciding = [each for each in self.reasons if not each.startswith("above_floors: ")]
-        return (deciding or [*self.reasons, ""])[0]
+        missing = [str(each["to"]) for each in self.published if not each["ok"]]
+        words = (f"; not published to {', '.join(missing)}") if missing else ""
+        return (deciding or [*self.reasons, ""])[0] + words
 
     def to_json(self) -> dict[str, Any]:
         return {"began": self.began, **dataclasses.asdict(self)}
@@ -75,7 +79,8 @@ def newest_endings(store: Store, most: int) -> list[Ending]:
 def _ending(store: Store, run: str) -> Ending:
     try:
         value = json.loads(store.get(f"runs/{run}/{END}"))
-        return Ending(**{**value, "run": run, "reasons": tuple(value["reasons"])})
+        lists = {key: tuple(value.get(key, ())) for key in ("reasons", "published")}
+        return Ending(**{**value, "run": run, **lists})
     except (IntegrityError, ValueError, KeyError, TypeError):
         pass  # it has no record, or none that can be read: its sign tells what is left to tell
     try:
