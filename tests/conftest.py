@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from small import SETTINGS, write_idx
+from webhooks import Webhook, listening_webhook
 
+from mnist_pipeline import tell
 from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
@@ -114,3 +116,12 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     request = urllib.request.Request(f"{s3_server}/{name}", method="PUT")  # no client: one call
     urllib.request.urlopen(request, timeout=10).close()
     return f"s3://{name}"
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    """The webhook that runs of this process tell."""
+    monkeypatch.setattr(tell, "PAUSES", (0.01, 0.01))
+    with listening_webhook() as found:
+        monkeypatch.setenv(tell.WEBHOOK, found.url)
+        yield found
