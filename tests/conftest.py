@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 from small import SETTINGS, write_idx
+from webhooks import Webhook, listening_webhook
 
-from mnist_pipeline import plugins
+from mnist_pipeline import plugins, tell
 from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
@@ -179,3 +180,12 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     for name in set(sys.modules) - before:
         if name.endswith(tmp_path.name):
             del sys.modules[name]
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    """The webhook that runs of this process tell."""
+    monkeypatch.setattr(tell, "PAUSES", (0.01, 0.01))
+    with listening_webhook() as found:
+        monkeypatch.setenv(tell.WEBHOOK, found.url)
+        yield found

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
-from webhooks import Webhook, listening_webhook
+from webhooks import Webhook
 
 from mnist_pipeline import tell as telling
 from mnist_pipeline.errors import ConfigError
@@ -27,14 +26,6 @@ class Notes(Silent):
 @pytest.fixture
 def notes() -> Notes:
     return Notes()
-
-
-@pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    monkeypatch.setattr(telling, "PAUSES", (0.01, 0.01))
-    with listening_webhook() as found:
-        monkeypatch.setenv(WEBHOOK, found.url)
-        yield found
 
 
 def test_the_body_is_json_for_people_and_programs(listener: Webhook, notes: Notes) -> None:

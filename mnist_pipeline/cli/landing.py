@@ -44,7 +44,7 @@ def replay(
     layers = [load_file(file)] if file is not None else []
     config = resolve([*layers, *map(parse_setting, settings)])
     console.store(writable=False)  # a workspace is looked into, none is made
-    looked_at = replay(Run(console.store(), config, force="ingest"), files)
+    looked_at = replay(Run(console.store(), config, force="ingest", recorded=False), files)
     data = {"files": [entry.to_json() for entry in looked_at]}
     console.result(data, lambda: _print(console, looked_at))
 

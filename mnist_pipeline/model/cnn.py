@@ -32,6 +32,7 @@ class _Layer:
         padding: the border of zeros around its input.
         pool: whether 2×2 pixels become one.
         side: height and width of what it puts out.
+        border: of zeros around that, which the layer behind it wants.
     """
 
     inputs: int
@@ -40,6 +41,11 @@ class _Layer:
     padding: int
     pool: bool
     side: int
+    border: int = 0
+
+    def room(self, rows: int, like: Array) -> Array:
+        """Zeros for what it puts out, within its border."""
+        return spatial.padded(self.side, self.channels, self.side, rows, self.border, like)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +99,11 @@ class Cnn(Model):
         for units in (*self.hidden, classes):
             found.append(_Layer(inputs, units, side, 0, pool=False, side=1))
             inputs, side = units, 1
-        return found
+        borders = [then.padding for then in found[1:]] + [0]
+        return [
+            dataclasses.replace(layer, border=border)
+            for layer, border in zip(found, borders, strict=True)
+        ]
 
     def lanes(self, batch_size: int) -> int:
         return 2 if batch_size >= WORTH_SHARING else 1
@@ -125,9 +135,7 @@ class Cnn(Model):
         *normalized, last = self._layers(pixels, len(parameters["b"]))
         tape: list[layers.Backward] = []
         a = _image(x, normalized[0].padding)
-        for n, (layer, then) in enumerate(
-            zip(normalized, (*normalized[1:], last), strict=True), start=1
-        ):
+        for n, layer in enumerate(normalized, start=1):
             z, backward = spatial.convolution(
                 a, parameters[f"K{n}"], gradients[f"K{n}"], layer.padding, first=n == 1
             )
@@ -135,14 +143,14 @@ class Cnn(Model):
             if layer.pool:
                 z, backward = spatial.max_pool(z)
                 tape.append(backward)
-            a = spatial.padded(layer.side, layer.channels, layer.side, N, then.padding, like=z)
+            a = layer.room(N, like=z)
             backward = spatial.batch_norm_relu(
                 z,
                 parameters[f"gamma{n}"],
                 parameters[f"beta{n}"],
                 gradients[f"gamma{n}"],
                 gradients[f"beta{n}"],
-                out=spatial.interior(a, then.padding),
+                out=spatial.interior(a, layer.border),
             )
             tape.append(backward)
         if self.dropout:
@@ -169,13 +177,11 @@ class Cnn(Model):
         means: list[list[Array]] = []
         variances: list[list[Array]] = []
         for x in blocks:
-            *normalized, last = self._layers(x.shape[1], len(parameters["b"]))
+            *normalized, _ = self._layers(x.shape[1], len(parameters["b"]))
             a = _image(x, normalized[0].padding)
             means.append([])
             variances.append([])
-            for n, (layer, then) in enumerate(
-                zip(normalized, (*normalized[1:], last), strict=True), start=1
-            ):
+            for n, layer in enumerate(normalized, start=1):
                 z = _correlate(a, parameters[f"K{n}"])
                 if layer.pool:
                     z, _ = spatial.max_pool(z)
@@ -183,9 +189,9 @@ class Cnn(Model):
                 means[-1].append(mean)
                 variances[-1].append(variance)
                 scale = parameters[f"gamma{n}"] / np.sqrt(variance + spatial.EPSILON)
-                a = spatial.padded(layer.side, layer.channels, layer.side, len(x), then.padding, z)
                 shift = parameters[f"beta{n}"] - mean * scale
-                spatial.scale_relu(z, scale, shift, spatial.interior(a, then.padding))
+                a = layer.room(len(x), like=z)
+                spatial.scale_relu(z, scale, shift, spatial.interior(a, layer.border))
         result = dict(parameters)
         result["lit"] = np.ones(x.shape[1], parameters["b"].dtype)
         for n, (m, v) in enumerate(
@@ -217,7 +223,7 @@ class Cnn(Model):
 
     def compile(self, parameters: Parameters, normalizer: FittedNormalizer) -> Predictor:
         classes, pixels = len(parameters["b"]), len(parameters["lit"])
-        *normalized, last = self._layers(pixels, classes)
+        *normalized, _ = self._layers(pixels, classes)
         folded = []
         for n, layer in enumerate(normalized, start=1):
             p = {
@@ -235,12 +241,12 @@ class Cnn(Model):
 
         def network(x: Array) -> Array:
             a = _image(x * lit + blank, normalized[0].padding)
-            for (layer, K, shift), then in zip(folded, (*normalized[1:], last), strict=True):
+            for layer, K, shift in folded:
                 z = _correlate(a, K)
                 if layer.pool:
                     z, _ = spatial.max_pool(z)
-                a = spatial.padded(layer.side, layer.channels, layer.side, len(x), then.padding, z)
-                for source, target in zip(z, spatial.interior(a, then.padding), strict=True):
+                a = layer.room(len(x), like=z)
+                for source, target in zip(z, spatial.interior(a, layer.border), strict=True):
                     np.add(source, shift, out=target)
                     np.maximum(target, 0, out=target)
             logits = _correlate(a, K_last).reshape(classes, len(x))

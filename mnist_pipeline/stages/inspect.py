@@ -76,7 +76,8 @@ def inspect(run: Run, snapshot: Snapshot) -> Outcome | None:
             return None
         finding = combine(findings)
         if finding.status == "promote":
-            words.append(f"{len(files):,} new file{'s' * (len(files) != 1)}, nothing against them")
+            them = "1 new file" if len(files) == 1 else f"{len(files):,} new files"
+            words.append(f"nothing against {them}")
             return None
         page = render_inspection(run.config.name, _called(manifest), files, finding.reasons)
         report = run.store.put(run.key(INSPECTION), page.encode())

@@ -39,6 +39,7 @@ class Run:
         id: unique, sorts by time.
         force: the first stage that is done again whatever is remembered, or None.
         verify: whether the bytes of all files are looked at, however unchanged they seem.
+        recorded: whether its stages are written down; False for what is no run of the pipeline.
         reporter: who is told.
         seconds: wall-clock seconds by stage, as they finish.
         profile: what the training did with its time, see `model.profile.Profile`; empty before it.
@@ -49,6 +50,7 @@ class Run:
     id: str = dataclasses.field(default_factory=lambda: new_run_id())
     force: Stage | None = None
     verify: bool = False
+    recorded: bool = True
     reporter: Reporter = dataclasses.field(default_factory=Silent)
     contract: ImageContract = dataclasses.field(default_factory=ImageContract)
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -98,6 +100,8 @@ class Run:
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)
         reused = words[-1:] == ["reused"]
         self.reporter.end(stage, ", ".join(words), seconds, reused=reused)
+        if not self.recorded:
+            return
         self._records += 1
         record = {"stage": stage, "result": words, "seconds": round(seconds, 3)}
         self.store.put(self.key(f"stages/{self._records:02d}-{stage}.json"), readable_json(record))

@@ -125,7 +125,9 @@ def test_a_folder_with_anything_else_is_never_replaced(stranger: str, tmp_path: 
 def test_what_conversions_write_may_be_replaced(name: str, tmp_path: Path) -> None:
     (tmp_path / "out" / name).parent.mkdir(parents=True)
     (tmp_path / "out" / name).write_text("")
-    Target(tmp_path / "out", folder=True, overwrite=True).check()
+    target = Target(tmp_path / "out", folder=True, overwrite=True)
+    assert target.check() is None  # no error, and nothing is touched yet
+    assert (tmp_path / "out" / name).exists()
 
 
 def test_a_file_is_no_folder_and_a_device_neither(tmp_path: Path) -> None:

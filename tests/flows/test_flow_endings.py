@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small import SETTINGS
-from webhooks import Webhook, listening_webhook
+from webhooks import Webhook
 
 from mnist_pipeline import tell
 from mnist_pipeline.configfile import parse_setting, resolve
@@ -23,14 +22,6 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.filterwarnings("default"),
 ]
-
-
-@pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    monkeypatch.setattr(tell, "PAUSES", ())
-    with listening_webhook() as found:
-        monkeypatch.setenv(tell.WEBHOOK, found.url)
-        yield found
 
 
 def config_for(folder: Path, *settings: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gradient_checks import check_dropout, check_gradients
 from numpy.typing import NDArray
-from test_layers import numeric_gradient
 from test_spatial import correlated, pooled
 
 from mnist_pipeline import plugins
@@ -80,23 +80,7 @@ def forward(
 @pytest.mark.parametrize("model", SMALL, ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_gradients_against_finite_differences(model: Cnn, smoothing: float) -> None:
-    parameters = start(model)
-    x, labels = rng(2).normal(size=(5, 36)), rng(3).integers(0, 3, 5)
-    gradients = {name: np.full_like(array, np.nan) for name, array in parameters.items()}
-    scrap = {name: np.empty_like(array) for name, array in parameters.items()}
-
-    def loss(changed: Parameters, into: Parameters) -> float:
-        # The same generator each time: the same values are dropped.
-        return model.loss_and_gradients(
-            changed, x, labels, into, label_smoothing=smoothing, rng=rng(4)
-        )
-
-    loss(parameters, gradients)
-    for name in parameters:
-        numeric = numeric_gradient(
-            lambda a, name=name: loss({**parameters, name: a}, scrap), parameters[name]
-        )
-        np.testing.assert_allclose(gradients[name], numeric, atol=2e-7, err_msg=name)
+    check_gradients(model, start(model), rng(2).normal(size=(5, 36)), smoothing, atol=2e-7)
 
 
 @pytest.mark.parametrize("model", SMALL[:-1], ids=str)
@@ -115,17 +99,7 @@ def test_the_loss_is_that_of_a_literal_forward_pass(model: Cnn) -> None:
 
 
 def test_dropout_is_drawn_from_the_generator_and_changes_the_loss() -> None:
-    model = SMALL[-1]
-    parameters = start(model)
-    gradients = {name: np.empty_like(array) for name, array in parameters.items()}
-    x, labels = rng(2).normal(size=(9, 36)), rng(3).integers(0, 3, 9)
-    losses = [
-        model.loss_and_gradients(
-            parameters, x, labels, gradients, label_smoothing=0.0, rng=rng(seed)
-        )
-        for seed in (1, 1, 2)
-    ]
-    assert losses[0] == losses[1] != losses[2]
+    check_dropout(SMALL[-1], start(SMALL[-1]), rng(2).normal(size=(9, 36)))
 
 
 def test_names_shapes_and_start_of_parameters() -> None:

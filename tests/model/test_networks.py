@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_layers import numeric_gradient
+from gradient_checks import check_dropout, check_gradients
 from toy_digits import CLASSES, PIXELS, toy_digits
 
 from mnist_pipeline import plugins
@@ -35,37 +35,12 @@ def start(model: Model) -> Parameters:
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_gradients_against_finite_differences(model: Model, smoothing: float) -> None:
-    parameters = start(model)
-    x, labels = rng(2).normal(size=(9, 7)), rng(3).integers(0, 3, 9)
-    gradients = {name: np.full_like(array, np.nan) for name, array in parameters.items()}
-    scrap = {name: np.empty_like(array) for name, array in parameters.items()}
-
-    def loss(changed: Parameters, into: Parameters) -> float:
-        # The same generator each time: the same units are dropped.
-        return model.loss_and_gradients(
-            changed, x, labels, into, label_smoothing=smoothing, rng=rng(4)
-        )
-
-    loss(parameters, gradients)
-    for name in parameters:
-        numeric = numeric_gradient(
-            lambda a, name=name: loss({**parameters, name: a}, scrap), parameters[name]
-        )
-        np.testing.assert_allclose(gradients[name], numeric, atol=1e-7, err_msg=name)
+    check_gradients(model, start(model), rng(2).normal(size=(9, 7)), smoothing, atol=1e-7)
 
 
 def test_dropout_is_drawn_from_the_generator_and_changes_the_loss() -> None:
     model = Mlp((8, 6), dropout=0.3)
-    parameters = start(model)
-    gradients = {name: np.empty_like(array) for name, array in parameters.items()}
-    x, labels = rng(2).normal(size=(9, 7)), rng(3).integers(0, 3, 9)
-    losses = [
-        model.loss_and_gradients(
-            parameters, x, labels, gradients, label_smoothing=0.0, rng=rng(seed)
-        )
-        for seed in (1, 1, 2)
-    ]
-    assert losses[0] == losses[1] != losses[2]
+    check_dropout(model, start(model), rng(2).normal(size=(9, 7)))
 
 
 def test_names_shapes_and_order_of_parameters() -> None:

@@ -99,4 +99,6 @@ def test_labels_without_meaning_are_not_called_divergence() -> None:
     images, _ = toy_digits(3000)
     labels = np.random.default_rng(1).integers(0, CLASSES, 3000)
     for model in (Softmax(), Mlp((16,))):
-        train(model, images, labels, SCALE, Recipe(epochs=3, batch_size=32), classes=CLASSES)
+        recipe = Recipe(epochs=3, batch_size=32)
+        result = train(model, images, labels, SCALE, recipe, classes=CLASSES)
+        assert [line["epoch"] for line in result.history] == [1, 2, 3]

@@ -180,3 +180,8 @@ def test_replay_takes_a_mended_file_into_the_next_night(home: Home, monkeypatch,
     assert main(words) == 0
     statuses = {e["file"]: e["status"] for e in json.loads(capsys.readouterr().out)["files"]}
     assert statuses == {"new.csv": "taken", "new.csv.gz": "quarantined"}  # Parquet is no CSV
+    # To look at files again is no night, least of all one that has not ended.
+    assert main(["status", "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert runs
+    assert "not ended" not in {run["status"] for run in runs}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from score_samples import write
-from webhooks import Webhook, listening_webhook
+from webhooks import Webhook
 
 from mnist_pipeline import tell
 from mnist_pipeline.cli import main
@@ -19,14 +19,6 @@ from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.scorings import last_scoring
 
 Score = Callable[..., tuple[int, dict[str, Any]]]
-
-
-@pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
-    monkeypatch.setattr(tell, "PAUSES", ())
-    with listening_webhook() as found:
-        monkeypatch.setenv(tell.WEBHOOK, found.url)
-        yield found
 
 
 @pytest.fixture
