@@ -74,12 +74,12 @@ def test_a_deadline_ends_with_4_and_the_next_run_goes_on(
 
 
 def test_the_next_run_does_not_begin_again(train: Any, idx_folder: Path, workspace: Path) -> None:
-    source = f"idx:{idx_folder}"
+    source, longer = f"idx:{idx_folder}", (*LONG, "train.epochs=2000")
     with pytest.raises(TrainingError):
-        train(source, *LONG, *LATE)
+        train(source, *longer, *LATE)
     first = record_in(workspace)["step"]
     with pytest.raises(TrainingError) as caught:
-        train(source, *LONG, *LATE)
+        train(source, *longer, *LATE)
     assert first < caught.value.facts["step"] == record_in(workspace)["step"]
     assert len(checkpoints_in(workspace)) == 2  # the newest alone
 
