@@ -76,14 +76,25 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train(workspace: Path) -> Train:
+def place(request: pytest.FixtureRequest, workspace: Path) -> str:
+    """Where the workspace of `train` is: a folder, and for tests marked so also a bucket.
+
+    `@pytest.mark.parametrize("place", PLACES, indirect=True)`; the bucket is an integration test.
+    """
+    if getattr(request, "param", "folder") == "folder":
+        return str(workspace)
+    return f"{request.getfixturevalue('bucket')}/workspace"
+
+
+@pytest.fixture
+def train(place: str) -> Train:
     """Runs the whole pipeline without Prefect: `train("idx:…", "train.seed=1", force="train")`."""
 
     def run(source: str | list[str], *settings: str, **options: Any) -> Result:
         sources = [source] if isinstance(source, str) else source
         layers = [parse_setting(setting) for setting in (*SETTINGS, *settings)]
         config = resolve([*layers, {"data": {"sources": sources}}])
-        return run_pipeline(Run(Store.open(workspace), config, **options))
+        return run_pipeline(Run(Store.open(place), config, **options))
 
     return run
 

@@ -30,7 +30,7 @@ from mnist_pipeline.store.registry import Registry
 WEAK = ("train.epochs=1", "train.learning_rate=1e-6")
 
 
-def train(source: str, workspace: Path, *settings: str) -> str:
+def train(source: str, workspace: Path | str, *settings: str) -> str:
     layers = [parse_setting(setting) for setting in (*SETTINGS, *settings)]
     config = resolve([*layers, {"data": {"sources": [source]}}])
     return run_pipeline(Run(Store.open(workspace), config)).outcome.status
@@ -68,7 +68,7 @@ def forked(work: Callable[[], str]) -> tuple[int, str]:
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, answer
 
 
-def inspect(workspace: Path) -> None:
+def inspect(workspace: Path | str) -> None:
     """What is visible must be whole: every version verifies, the champion is one of them."""
     store = Store.open(workspace)
     registry = Registry(store)

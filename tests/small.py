@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 SETTINGS = (
     "model.kind=softmax",
@@ -14,6 +15,8 @@ SETTINGS = (
     "gate.min_accuracy=0",
     "gate.min_recall=0",
 )
+PLACES = ["folder", pytest.param("bucket", marks=pytest.mark.integration)]
+"""Where workspaces are, see the fixture `place`."""
 SETTING_WORDS = [word for setting in SETTINGS for word in ("--set", setting)]
 
 
@@ -31,7 +34,7 @@ def write_idx(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray)
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
 
 
-def train_words(source: Path, workspace: Path, engine: str = "plain") -> list[str]:
+def train_words(source: Path, workspace: Path | str, engine: str = "plain") -> list[str]:
     """`mnist-pipeline train` on a folder of IDX files, small, answering in JSON."""
     words = ["train", "--source", f"idx:{source}", "--workspace", str(workspace), "--json"]
     return [*words, "--engine", engine, *SETTING_WORDS]

@@ -8,29 +8,30 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import SETTING_WORDS, train_words
+from small import PLACES, SETTING_WORDS, train_words
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.store.objects import Store
 
 Answer = tuple[int, dict]
 
 
 @pytest.fixture
-def ask(capsys, workspace: Path):
+def ask(capsys, place: str):
     """Runs a command with --json: its exit code and its answer."""
 
     def run(*words: str) -> Answer:
-        code = main([*words, "--json", "--workspace", str(workspace)])
+        code = main([*words, "--json", "--workspace", place])
         return code, json.loads(capsys.readouterr().out)
 
     return run
 
 
 @pytest.fixture
-def two_versions(ask, idx_folder: Path, workspace: Path, capsys) -> None:
+def two_versions(ask, idx_folder: Path, place: str, capsys) -> None:
     """digits@1, champion, and digits@2, held."""
     for seed in ("0", "1"):
-        assert main([*train_words(idx_folder, workspace), "--seed", seed]) == 0
+        assert main([*train_words(idx_folder, place), "--seed", seed]) == 0
     capsys.readouterr()
     assert [v["status"] for v in ask("models", "list")[1]["versions"]] == ["promoted", "held"]
 
@@ -105,6 +106,7 @@ def test_without_a_command_the_help_is_shown(capsys) -> None:
     assert output.err == ""
 
 
+@pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_models_show_and_verify(ask, two_versions: None) -> None:
     code, answer = ask("models", "show", "digits@2")
     assert code == 0
@@ -126,6 +128,7 @@ def test_models_show_and_verify(ask, two_versions: None) -> None:
     assert [row["ok"] for row in answer["versions"]] == [True, True]
 
 
+@pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_promote_by_hand_and_roll_back(ask, two_versions: None) -> None:
     code, answer = ask("models", "promote", "digits@2", "--reason", "looked at it")
     assert (code, answer["previous"]) == (0, 1)
@@ -141,14 +144,16 @@ def test_promote_by_hand_and_roll_back(ask, two_versions: None) -> None:
     assert code == answer["error"]["code"] == 2
 
 
-def test_a_damaged_version_is_not_promoted(ask, two_versions: None, workspace: Path) -> None:
-    (workspace / "models/digits/versions/2/golden.parquet").write_bytes(b"")
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_a_damaged_version_is_not_promoted(ask, two_versions: None, place: str) -> None:
+    Store.open(place).put("models/digits/versions/2/golden.parquet", b"")
     code, answer = ask("models", "promote", "digits@2", "--reason", "hope")
     assert code == answer["error"]["code"] == 5
     assert ask("models", "show", "digits")[1]["version"] == 1
 
 
-def test_another_exam_holds_until_it_is_chosen(ask, idx_folder: Path, workspace: Path) -> None:
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_another_exam_holds_until_it_is_chosen(ask, idx_folder: Path) -> None:
     words = ["--engine", "plain", "--quiet", *SETTING_WORDS]
     assert ask("train", "--source", "synthetic:n=500", *words)[0] == 0
     code, held = ask("train", "--source", f"idx:{idx_folder}", *words)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from small import train_words
+from small import PLACES, train_words
 
 from mnist_pipeline.stages import publish
 from mnist_pipeline.store.bundles import why_unusable
@@ -18,9 +18,10 @@ from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
 
 
+@pytest.mark.parametrize("place", PLACES, indirect=True)
 @pytest.mark.parametrize("seeds", [(1, 2), (3, 3)], ids=["two seeds", "the same twice"])
 def test_the_champion_moves_between_judging_and_promoting(
-    seeds: tuple[int, int], train, idx_folder: Path, workspace: Path, monkeypatch
+    seeds: tuple[int, int], train, idx_folder: Path, place: str, monkeypatch
 ) -> None:
     judged = threading.Barrier(2, timeout=60)
     first_time = threading.local()
@@ -38,7 +39,7 @@ def test_the_champion_moves_between_judging_and_promoting(
         runs = [pool.submit(train, f"idx:{idx_folder}", f"train.seed={seed}") for seed in seeds]
         outcomes = [run.result().outcome for run in runs]
 
-    store = Store.open(workspace)
+    store = Store.open(place)
     registry = Registry(store)
     assert sorted(outcome.version for outcome in outcomes) == [1, 2]
     versions = registry.versions("digits")
@@ -56,13 +57,14 @@ def test_the_champion_moves_between_judging_and_promoting(
 
 
 @pytest.mark.slow
-def test_two_processes_at_once(idx_folder: Path, workspace: Path) -> None:
+@pytest.mark.parametrize("place", PLACES, indirect=True)
+def test_two_processes_at_once(idx_folder: Path, place: str) -> None:
     program = str(Path(sys.executable).with_name("mnist-pipeline"))
-    command = [program, *train_words(idx_folder, workspace)]
+    command = [program, *train_words(idx_folder, place)]
     processes = [
         subprocess.Popen([*command, "--seed", seed], stdout=subprocess.PIPE) for seed in "12"
     ]
     answers = [json.loads(process.communicate()[0]) for process in processes]
     assert sorted(answer["version"] for answer in answers) == [1, 2]
-    champion = Registry(Store.open(workspace)).find("digits@champion")
+    champion = Registry(Store.open(place)).find("digits@champion")
     assert champion.version in (1, 2)

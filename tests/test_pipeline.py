@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small import write_idx
+from small import PLACES, write_idx
 
 from mnist_pipeline import load_model
 from mnist_pipeline.errors import ConfigError, DataError
@@ -14,8 +14,16 @@ from mnist_pipeline.store.bundles import why_unusable
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
 
+pytestmark = pytest.mark.parametrize("place", PLACES, indirect=True)
 
-def test_from_files_to_a_champion(train, idx_folder: Path, workspace: Path, digits) -> None:
+
+def published(place: str) -> dict[str, bytes]:
+    """Every object below `models`, by key."""
+    store = Store.open(place)
+    return {info.key: store.get(info.key) for info in store.list("models")}
+
+
+def test_from_files_to_a_champion(train, idx_folder: Path, place: str, digits) -> None:
     result = train(f"idx:{idx_folder}")
 
     assert result.outcome.status == "promoted"
@@ -31,23 +39,23 @@ def test_from_files_to_a_champion(train, idx_folder: Path, workspace: Path, digi
         "evaluate",
         "publish",
     }
-    assert Path(result.report).read_text().startswith("<!")
-
-    store = Store.open(workspace)
+    store = Store.open(place)
+    assert result.report.startswith(store.place)
+    assert store.get(result.report.removeprefix(f"{store.place}/")).startswith(b"<!")
     manifest = Registry(store).find("digits@champion")
     assert manifest.version == 1
     assert why_unusable(store, "digits", manifest.version) is None
 
     images, labels = digits
-    bundle = load_model("digits@champion", workspace)
+    bundle = load_model("digits@champion", place)
     answers = bundle.predict(images[400:])
     assert (answers.labels == labels[400:]).mean() == result.outcome.metrics["accuracy"]
     assert np.allclose(answers.probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def test_nothing_new_changes_nothing(train, idx_folder: Path, workspace: Path) -> None:
+def test_nothing_new_changes_nothing(train, idx_folder: Path, place: str) -> None:
     first = train(f"idx:{idx_folder}")
-    before = {p: p.read_bytes() for p in (workspace / "models").rglob("*") if p.is_file()}
+    before = published(place)
     again = train(f"idx:{idx_folder}")
 
     assert again.outcome.status == "unchanged"
@@ -55,7 +63,7 @@ def test_nothing_new_changes_nothing(train, idx_folder: Path, workspace: Path) -
     assert again.outcome.version == 1
     assert again.outcome.exit_code == first.outcome.exit_code
     assert "train" not in again.seconds
-    after = {p: p.read_bytes() for p in (workspace / "models").rglob("*") if p.is_file()}
+    after = published(place)
     assert after == before
 
 
@@ -66,11 +74,11 @@ def test_the_exit_code_of_a_blocked_run_is_repeated(train, idx_folder: Path) -> 
     assert (again.status, again.exit_code) == ("unchanged", 4)
 
 
-def test_same_inputs_same_bytes(train, idx_folder: Path, workspace: Path) -> None:
+def test_same_inputs_same_bytes(train, idx_folder: Path, place: str) -> None:
     train(f"idx:{idx_folder}")
     forced = train(f"idx:{idx_folder}", force="ingest")
     assert forced.outcome.version == 2
-    registry = Registry(Store.open(workspace))
+    registry = Registry(Store.open(place))
     one, two = registry.manifest("digits", 1), registry.manifest("digits", 2)
     assert one.dataset == two.dataset
     for name in ("model.json", "model.safetensors", "normalizer.json", "metrics.json"):
@@ -87,37 +95,38 @@ def test_an_equal_candidate_is_held(train, idx_folder: Path) -> None:
     assert (held.status, held.version, held.exit_code) == ("unchanged", 2, 4)
 
 
-def test_a_better_candidate_is_promoted(train, idx_folder: Path, workspace: Path) -> None:
+def test_a_better_candidate_is_promoted(train, idx_folder: Path, place: str) -> None:
     bad = train(f"idx:{idx_folder}", "train.epochs=1", "train.learning_rate=1e-6")
     assert bad.outcome.status == "promoted"  # the first version needs the floors alone
     good = train(f"idx:{idx_folder}")
     assert good.outcome.status == "promoted"
     assert any(reason.startswith("better_than_champion") for reason in good.outcome.reasons)
-    assert Registry(Store.open(workspace)).find("digits").version == 2
+    assert Registry(Store.open(place)).find("digits").version == 2
 
 
-def test_no_promote_publishes_and_moves_nothing(train, idx_folder: Path, workspace: Path) -> None:
+def test_no_promote_publishes_and_moves_nothing(train, idx_folder: Path, place: str) -> None:
     outcome = train(f"idx:{idx_folder}", "publish.promote=false").outcome
     assert outcome.status == "held"
     assert outcome.reasons[0].startswith("no_promote")
-    registry = Registry(Store.open(workspace))
+    registry = Registry(Store.open(place))
     assert registry.manifest("digits", 1).verdict["status"] == "promote"
     assert registry.champion("digits") is None
 
 
 def test_no_exam_judges_on_validation_rows_and_publishes_nothing(
-    train, idx_folder: Path, workspace: Path
+    train, idx_folder: Path, place: str
 ) -> None:
     result = train(f"idx:{idx_folder}", "data.use_exam=false", "data.validation_fraction=0.3")
     assert result.outcome.version is None
-    assert not (workspace / "models").exists()
+    assert published(place) == {}
     sides = result.dataset["sides"]
     assert result.outcome.metrics["n"] == sides["validation"]
     assert sides["set_aside"] == 200
-    assert Path(result.report).exists()
+    store = Store.open(place)
+    assert store.exists(result.report.removeprefix(f"{store.place}/"))
 
 
-def test_without_official_test_rows_a_share_is_frozen(train, workspace: Path) -> None:
+def test_without_official_test_rows_a_share_is_frozen(train, place: str) -> None:
     first = train("synthetic:n=500,seed=1")
     exam = first.dataset["sides"]["exam"]
     assert 40 < exam < 120
@@ -154,13 +163,15 @@ def test_conflicting_labels_reject_every_member(train, tmp_path, digits) -> None
         train(f"idx:{tmp_path / 'idx'}", "data.max_reject_fraction=0.001")
 
 
-def test_a_missing_class_stops_before_the_exam_is_frozen(train, tmp_path, digits) -> None:
+def test_a_missing_class_stops_before_the_exam_is_frozen(
+    train, place: str, tmp_path, digits
+) -> None:
     images, labels = digits
     keep = labels != 7
     write_idx(tmp_path / "idx", "train", images[keep], labels[keep])
     with pytest.raises(DataError, match="class '7' is missing"):
         train(f"idx:{tmp_path / 'idx'}")
-    assert not (tmp_path / "workspace" / "models").exists()
+    assert published(place) == {}
 
 
 def test_another_contract_needs_another_name(train, idx_folder: Path) -> None:
@@ -173,10 +184,11 @@ def test_another_contract_needs_another_name(train, idx_folder: Path) -> None:
     assert "--name" in caught.value.remedy
 
 
-def test_a_damaged_part_is_made_anew(train, idx_folder: Path, workspace: Path) -> None:
+def test_a_damaged_part_is_made_anew(train, idx_folder: Path, place: str) -> None:
     first = train(f"idx:{idx_folder}")
-    part = next((workspace / "parts").rglob("part.parquet"))
-    part.write_bytes(part.read_bytes()[:-100])
+    store = Store.open(place)
+    part, *_ = (info.key for info in store.list("parts") if info.key.endswith("part.parquet"))
+    store.put(part, store.get(part)[:-100])
     again = train(f"idx:{idx_folder}")
     assert again.dataset["digest"] == first.dataset["digest"]
     assert again.outcome.status == "unchanged"
@@ -187,9 +199,9 @@ def test_every_normalizer_runs_through(train, idx_folder: Path, kind: str) -> No
     assert train(f"idx:{idx_folder}", f"normalize.kind={kind}").outcome.status == "promoted"
 
 
-def test_a_bundle_reads_what_people_hand_it(train, idx_folder: Path, workspace: Path) -> None:
+def test_a_bundle_reads_what_people_hand_it(train, idx_folder: Path, place: str) -> None:
     train(f"idx:{idx_folder}")
-    bundle = load_model("digits", workspace)
+    bundle = load_model("digits", place)
     assert repr(bundle) == "Bundle(softmax.v1, scale.v1, 7,850 parameters)"
     picture = np.zeros((28, 28), np.uint8)
     assert len(bundle.predict([picture, picture]).labels) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
-from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.errors import OutsideError, PipelineError
 from mnist_pipeline.evaluate.findings import checked
 from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, combine
 from mnist_pipeline.evaluate.metrics import measure
@@ -50,6 +50,8 @@ def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
             manifest = registry.manifest(run.config.name, seen.value["version"])
             champion = _champion_evaluation(run, snapshot, manifest)
         except PipelineError as error:
+            if isinstance(error, OutsideError) and error.transient:
+                raise  # it is the line to the store, and no verdict
             # A champion that cannot be used must not be replaced unseen: somebody has to look.
             findings.append(Finding("hold", (f"champion_unusable: {error.headline}",)))
     if snapshot.exam_changed_to:

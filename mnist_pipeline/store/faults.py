@@ -16,8 +16,12 @@ from obstore.exceptions import (
 )
 
 from mnist_pipeline.errors import IntegrityError, OutsideError
+from mnist_pipeline.store.places import TIMEOUT
 
-_NOT_BY_WAITING = (NotFoundError, PermissionDeniedError, UnauthenticatedError)
+_NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
+"""How S3, Azure and Google say that it is not the object that is missing."""
+_METADATA_SERVICE = "169.254.169.254"
+"""Where machines of the cloud ask for credentials, and others in vain when they have none."""
 
 
 class ObjectMissingError(IntegrityError):
@@ -50,7 +54,7 @@ def explained(verb: str, key: str, called: str, url: str, *, remote: bool) -> It
     except PreconditionError:
         raise changed(key, called) from None
     except (NotFoundError, FileNotFoundError) as error:
-        if verb == "write" and remote:  # it is the bucket that is missing
+        if remote and (verb in ("write", "list") or _NO_BUCKET.search(str(error))):
             raise _outside(verb, key, called, url, remote, error) from error
         raise missing(key, called) from None
     except (BaseError, OSError) as error:
@@ -60,25 +64,57 @@ def explained(verb: str, key: str, called: str, url: str, *, remote: bool) -> It
 def _outside(
     verb: str, key: str, called: str, url: str, remote: bool, error: Exception
 ) -> OutsideError:
-    full = is_full(error)
-    if full:
-        remedy = f"free some space or choose another --{called}; nothing was published"
-    elif remote:
-        remedy = "check the URL, that its bucket exists, and the credentials in the environment"
-    else:
+    what = (
+        f"the {called} cannot be listed" if verb == "list" else f"the store cannot {verb} an object"
+    )
+    said, transient = str(error), False
+    if is_full(error):
+        what, remedy = "the disk is full", f"free some space or choose another --{called}"
+        remedy += "; nothing was published"
+    elif not remote:
         remedy = f"check that the {called} can be reached and written"
-    what = f"the store cannot {verb} an object"
-    if verb == "list":
-        what = f"the {called} cannot be listed"
+    elif isinstance(error, NotFoundError | FileNotFoundError):
+        what, remedy = f"the {called}'s bucket does not exist", "make it, or check the URL"
+    elif _METADATA_SERVICE in said:
+        what = f"there are no credentials for the {called}"
+        remedy = f"set {_credentials_of(url)} in the environment"
+    elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        what = f"the bucket of the {called} refuses to {verb}"
+        remedy = f"check {_credentials_of(url)} in the environment, and what they may do"
+    else:
+        remedy, transient = (
+            f"check the network, run it again; on a slow line set {TIMEOUT}=300",
+            True,
+        )
     return OutsideError(
-        "the disk is full" if full else what,
+        what,
         key=key or None,
-        # A URL's query may hold a signature that opens the bucket to whoever reads it.
-        cause=re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", str(error).partition("\n")[0]),
+        cause=_without_secrets(said),
         remedy=remedy,
-        transient=remote and not full and not isinstance(error, _NOT_BY_WAITING),
+        transient=transient,
         **{called: url},
     )
+
+
+def _credentials_of(url: str) -> str:
+    """The variables that open a bucket."""
+    if url.startswith("s3"):
+        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,"
+    if url.startswith("gs"):
+        return "GOOGLE_APPLICATION_CREDENTIALS"
+    return "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+
+
+def _without_secrets(said: str) -> str:
+    """What a backend says, on one line.
+
+    A URL's query may hold a signature that opens the bucket to whoever reads it, and a server's
+    answer the name of the key that it refuses.
+    """
+    line = said.partition("\n")[0]
+    code = re.search(r"<Code>(\w+)</Code>", said)
+    line = re.sub(r"[ :-]*<[?\w].*", f": {code[1]}" if code else "", line)
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", line)
 
 
 def is_full(error: Exception) -> bool:

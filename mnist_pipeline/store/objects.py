@@ -32,6 +32,7 @@ from mnist_pipeline.store.remote import BLOCK, RemoteFile
 from mnist_pipeline.store.scratch import SCRATCH as SCRATCH
 from mnist_pipeline.store.scratch import SECONDS_UNTIL_ABANDONED as SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.scratch import fsync, make_scratch, move, removed_afterwards
+from mnist_pipeline.store.signed import put_signed
 
 FOLDERS = (
     "parts",
@@ -139,8 +140,11 @@ class Store:
         """Writes bytes under a key unless it exists; says whether this call was the one."""
         try:
             with self._explained("write", key):
-                obstore.put(self._backend, key, data, mode="create")
-                self._sync(key)
+                if self.root is None:
+                    put_signed(self._backend, key, data, "create")
+                else:
+                    obstore.put(self._backend, key, data, mode="create")
+                    self._sync(key)
             won = True
         except AlreadyExistsError:
             won = False
@@ -199,7 +203,7 @@ class Store:
                 fsync(path)
                 move(path, self.root / key)
             else:
-                obstore.put(self._backend, key, path)
+                put_signed(self._backend, key, path, "overwrite")
         self._called("put", key)
         return ref
 

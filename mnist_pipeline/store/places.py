@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from typing import Any
 
 from obstore.exceptions import BaseError
 from obstore.store import MemoryStore, from_url
 
 from mnist_pipeline.errors import ConfigError, OutsideError
+from mnist_pipeline.store.credentials import profile_for
+
+TIMEOUT = "MNIST_PIPELINE_STORE_TIMEOUT"
+"""Environment variable: seconds that one request to a bucket may take."""
+DEFAULT_TIMEOUT = 30.0
 
 SCHEMES = ("file", "memory", "s3", "s3a", "gs", "az", "azure", "abfs", "abfss")
 
@@ -42,20 +48,27 @@ def check_url(url: str, called: str) -> None:
 
 
 def backend_at(url: str, called: str) -> Any:
-    """The store of obstore for a URL; credentials are those of the environment.
+    """The store of obstore for a URL; for credentials see `profile_for`.
 
     Raises:
         ConfigError: see `check_url`.
-        OutsideError: the URL cannot be used as it is.
+        OutsideError: the URL cannot be used as it is, or its credentials cannot.
     """
     check_url(url, called)
     facts: dict[str, Any] = {called: url}
     if url.startswith("memory://"):
         return MemoryStore()
+    timeout = timedelta(seconds=_timeout())
+    # Whoever names an http:// endpoint in the environment wants no https://.
+    plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
+    profile = profile_for(url)
     try:
-        # Whoever names an http:// endpoint in the environment wants no https://.
-        plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
-        return from_url(url, client_options={"allow_http": plain})
+        return from_url(
+            url,
+            client_options={"allow_http": plain, "timeout": timeout},
+            retry_config={"retry_timeout": 2 * timeout},
+            **({"credential_provider": profile} if profile else {}),
+        )
     except (BaseError, ValueError) as error:
         raise OutsideError(
             f"the {called} cannot be opened",
@@ -63,6 +76,19 @@ def backend_at(url: str, called: str) -> Any:
             **facts,
             remedy="check the URL, and the account and credentials in the environment",
         ) from None
+
+
+def _timeout() -> float:
+    text = os.environ.get(TIMEOUT, str(DEFAULT_TIMEOUT))
+    try:
+        seconds = float(text)
+        if 0.1 <= seconds <= 3600:
+            return seconds
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"{TIMEOUT} is a number of seconds", found=text, remedy="set it to 30, or leave it out"
+    )
 
 
 def _without_password(url: str) -> str:

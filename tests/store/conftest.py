@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small import PLACES
 from store_samples import make_bundle, publish_bundle
 from workspace_samples import D, E, put_dataset, put_exam, put_run
 
@@ -18,10 +19,20 @@ from mnist_pipeline.store.exams import freeze_exam
 from mnist_pipeline.store.objects import Store
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["memory", *PLACES])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """An empty store, on local disk and in memory."""
+    """An empty store, on local disk, in memory and on an S3 server."""
+    if request.param == "bucket":
+        return Store.open(f"{request.getfixturevalue('bucket')}/workspace")
     return Store.open("memory://" if request.param == "memory" else tmp_path / "workspace")
+
+
+@pytest.fixture(params=PLACES)
+def shared_store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store that several processes can work in."""
+    if request.param == "bucket":
+        return Store.open(f"{request.getfixturevalue('bucket')}/workspace")
+    return Store.open(tmp_path / "workspace")
 
 
 @pytest.fixture
@@ -61,9 +72,9 @@ def race() -> Race:
     The program sees `store`, `me` (its number from 0) and `arguments`.
     """
 
-    def run(folder: Path | None, program: str, *arguments: str, imports: str = "") -> list[Any]:
+    def run(place: str, program: str, *arguments: str, imports: str = "") -> list[Any]:
         source = _RUNNER.format(program=program, imports=imports)
-        command = [sys.executable, "-c", source, str(folder)]
+        command = [sys.executable, "-c", source, place]
         runners = [
             subprocess.Popen(
                 [*command, str(number), *arguments],

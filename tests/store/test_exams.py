@@ -75,17 +75,17 @@ def test_the_first_to_freeze_sets_the_exam(store: Store) -> None:
     assert exam_of(store, "letters") is None
 
 
-def test_racing_processes_agree_on_one_exam(folder_store: Store, race: Any) -> None:
+def test_racing_processes_agree_on_one_exam(shared_store: Store, race: Any) -> None:
     program = """
 digest = str(me) * 64
 exam = Exam(digest, "share", "c", ("p",), Ref(exam_key(digest), digest, 1))
 result = [freeze_exam(store, f"m{name}", exam).digest for name in range(20)]
 """
     imports = "from mnist_pipeline.store.exams import Exam, Ref, exam_key, freeze_exam"
-    results = race(folder_store.root, program, imports=imports)
+    results = race(shared_store.place, program, imports=imports)
     for name, digests in enumerate(zip(*results, strict=True)):
         assert len(set(digests)) == 1
-        found = exam_of(folder_store, f"m{name}")
+        found = exam_of(shared_store, f"m{name}")
         assert found is not None
         assert found.digest == digests[0]
 

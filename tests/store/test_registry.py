@@ -69,10 +69,10 @@ def test_racing_threads_never_get_the_same_number(registry: Registry) -> None:
     assert sorted(numbers) == list(range(1, 25))
 
 
-def test_racing_processes_never_get_the_same_number(folder_store: Store, race: Any) -> None:
+def test_racing_processes_never_get_the_same_number(shared_store: Store, race: Any) -> None:
     program = "result = [Registry(store).claim('digits', str(me), 'k') for _ in range(10)]"
     imports = "from mnist_pipeline.store.registry import Registry"
-    results = race(folder_store.root, program, imports=imports)
+    results = race(shared_store.place, program, imports=imports)
     numbers = [number for numbers in results for number in numbers]
     assert sorted(numbers) == list(range(1, 41))
 

@@ -71,7 +71,7 @@ def test_racing_threads_lose_and_double_no_number(series: Series) -> None:
     ]
 
 
-def test_racing_processes_lose_and_double_no_number(folder_store: Store, race: Any) -> None:
+def test_racing_processes_lose_and_double_no_number(shared_store: Store, race: Any) -> None:
     program = """
 series, result = Series(store, "runs"), []
 while len(result) < 10:
@@ -79,8 +79,8 @@ while len(result) < 10:
     result += [entry.sequence] if entry else []
 """
     imports = "from mnist_pipeline.store.series import Series"
-    results = race(folder_store.root, program, imports=imports)
-    series = Series(folder_store, "runs")
+    results = race(shared_store.place, program, imports=imports)
+    series = Series(shared_store, "runs")
     assert series.sequences() == sorted(sum(results, [])) == list(range(1, 41))  # noqa: RUF017
     for me, numbers in enumerate(results):
         for turn, number in enumerate(numbers):
