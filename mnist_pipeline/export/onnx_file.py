@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import mnist_pipeline
-from mnist_pipeline import plugins
+from mnist_pipeline import __version__, plugins
 from mnist_pipeline.errors import IntegrityError, OutsideError, PipelineError
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.model.graph import Graph, Node, Value
@@ -89,7 +88,7 @@ def onnx_bytes(bundle: Bundle, name: str, about: dict[str, str]) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="mnist-pipeline",
-        producer_version=mnist_pipeline.__version__,
+        producer_version=__version__,
     )
     helper.set_model_props(model, about)
     onnx.checker.check_model(model, full_check=True)
@@ -103,22 +102,22 @@ def check_answers(version: FinishedVersion, data: bytes, images: NDArray[np.uint
     Raises:
         IntegrityError: a label differs, or a probability by more than 1e-5.
     """
-    run = runner(data)
-    labels, probabilities = run(images)
-    expected = version.bundle.predict(images)
-    same_shapes = probabilities.shape == expected.probabilities.shape
-    off = float(np.abs(probabilities - expected.probabilities).max()) if same_shapes else np.inf
-    unequal = int(np.count_nonzero(labels != expected.labels)) if same_shapes else len(images)
-    alone = run(images[:1])[1]  # a graph may hold only for as many images as it was made with
-    if same_shapes and alone.shape == expected.probabilities[:1].shape:
-        off = max(off, float(np.abs(alone - expected.probabilities[:1]).max()))
-        if unequal == 0 and off <= GOLDEN_TOLERANCE:
-            return off
+    run, expected = runner(data), version.bundle.predict(images)
+    # The last one alone: a graph may hold only for as many images as it was written with.
+    parts = zip(run(images[:-1]), run(images[-1:]), strict=True)
+    labels, probabilities = (np.concatenate(pair) for pair in parts)
+    unequal, off = len(images), np.inf
+    if probabilities.shape == expected.probabilities.shape:
+        unequal = int(np.count_nonzero(labels != expected.labels))
+        off = float(np.abs(probabilities - expected.probabilities).max())
+    if unequal == 0 and off <= GOLDEN_TOLERANCE:
+        return off
     raise IntegrityError(
         f"{version.reference} as ONNX does not give the answers of its golden batch",
         unequal_labels=unequal,
         largest_difference=f"{off:.3g}",
         allowed=GOLDEN_TOLERANCE,
+        package=next((info.origin for info in _strangers(version.bundle)), None),
         onnxruntime=needed("onnxruntime").__version__,
         remedy="nothing was written; try another version of onnxruntime, or use the bundle itself",
     )
@@ -183,12 +182,16 @@ def _blaming_strangers(bundle: Bundle) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        used = [("model", bundle.model), ("normalizer", bundle.normalizer.name)]
-        used += [("model", kind) for kind in bundle.spec.member_kinds]
-        foreign = [plugins.resolve(*each) for each in used if plugins.is_foreign(*each)]
-        if not foreign:
+        strangers = _strangers(bundle)
+        if not strangers:
             raise
         does = "gives no graph that can be computed"
-        raise plugins.blamed(error) or plugins.BrokenPluginError.of(
-            foreign[0], does, error
-        ) from error
+        broken = plugins.BrokenPluginError.of(strangers[0], does, error)
+        raise plugins.blamed(error) or broken from error
+
+
+def _strangers(bundle: Bundle) -> list[plugins.PluginInfo]:
+    """The bundle's plugins of other packages."""
+    used = [("model", bundle.model), ("normalizer", bundle.normalizer.name)]
+    used += [("model", kind) for kind in bundle.spec.member_kinds]
+    return [plugins.resolve(*each) for each in used if plugins.is_foreign(*each)]
