@@ -55,8 +55,12 @@ def bundle_of(
     return Bundle(contract, fitted, info.name, spec, parameters, views)
 
 
-def ask(data: bytes | str, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities of images, by onnxruntime as anybody would use it."""
+def ask(data: bytes | str, images: np.ndarray, block: int = 500) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of images, by onnxruntime as anybody would use it, in blocks."""
     session = onnxruntime.InferenceSession(data)
-    labels, probabilities = session.run(None, {"images": images})
-    return labels, probabilities
+    found = [
+        session.run(None, {"images": images[start : start + block]})
+        for start in range(0, max(1, len(images)), block)
+    ]
+    labels, probabilities = zip(*found, strict=True)
+    return np.concatenate(labels), np.concatenate(probabilities)
