@@ -148,9 +148,10 @@ def _straightened(pixels: Value, side: int) -> Value:
     shifts = (alpha * np.float64(256) * y).apply("Round")  # (N, side)
     whole = (shifts / np.float64(256)).apply("Floor")
     part = (shifts - whole * np.float64(256)).cast(np.float32).reshape(-1, side, 1)
-    # From there to moved lines: see `_shift_lines`. Each has dark pixels before and behind it.
-    columns = whole.cast(np.int64).reshape(-1, side, 1) + np.arange(side, 2 * side + 1)
-    padded = pixels.reshape(-1, side, side).padded(0, 0, side, 0, 0, side)
+    # From there to moved lines: see `_shift_lines`. A dark column at each side stands for all there.
+    columns = whole.cast(np.int64).reshape(-1, side, 1) + np.arange(1, side + 2)
+    columns = columns.apply("Clip", np.int64(0), np.int64(side + 1))
+    padded = pixels.reshape(-1, side, side).padded(0, 0, 1, 0, 0, 1)
     window = padded.apply("GatherElements", columns, axis=2)  # (N, side, side + 1)
     left, right = (window.cut((n,), (n + side,), (2,)) for n in (0, 1))
     moved = left * (np.float32(256) - part) + right * part + np.float32(128)

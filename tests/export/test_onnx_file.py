@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.reference
 import pytest
 from export_samples import MLP, MODELS, NORMALIZERS, ask, bundle_of
 from hypothesis import given, settings
@@ -55,6 +56,19 @@ def test_any_number_of_images_also_none(digits: Digits, model: str, views: int) 
         labels, probabilities = ask(data, digits[0][:count])
         assert (labels.shape, probabilities.shape) == ((count,), (count, 10))
         np.testing.assert_allclose(probabilities, whole[:count], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("views", [1, 5])
+def test_another_runtime_reads_it_alike(digits: Digits, views: int) -> None:
+    """ONNX's own reference implementation, which is NumPy and follows the standard's text."""
+    bundle = bundle_of(MODELS["mixed ensemble"], digits[0][:50], "deskew", views=views)
+    evaluator = onnx.reference.ReferenceEvaluator(
+        onnx.load_from_string(onnx_bytes(bundle, "digits", {}))
+    )
+    labels, probabilities = evaluator.run(["label", "probabilities"], {"images": digits[0][:8]})
+    expected = bundle.predict(digits[0][:8])
+    np.testing.assert_array_equal(labels, expected.labels)
+    np.testing.assert_allclose(probabilities, expected.probabilities, rtol=0, atol=1e-5)
 
 
 def test_other_images_and_classes_than_mnists() -> None:
