@@ -25,6 +25,7 @@ LAYERS = (
     ("testing",),
     ("stages",),
     ("pipeline", "score", "convert", "reproduce", "overview", "concluding"),
+    ("tracking",),
     ("cli",),
 )
 HEAVY = {"numpy", "pyarrow", "pandera", "polars", "pandas", "matplotlib", "prefect", "pydantic"}

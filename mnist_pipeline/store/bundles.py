@@ -92,6 +92,12 @@ def golden_file(bundle: Bundle, images: NDArray[np.uint8], labels: NDArray[np.ui
     return sink.getvalue()
 
 
+def golden_images(golden: bytes) -> NDArray[np.uint8]:
+    """The images (N, pixels) of a golden batch."""
+    table = pq.read_table(io.BytesIO(golden), columns=["image"])
+    return bytes_view(table["image"].combine_chunks())
+
+
 def check_golden(bundle: Bundle, golden: bytes) -> None:
     """Holds a bundle's answers against those it gave when it was made.
 
