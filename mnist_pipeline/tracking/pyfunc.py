@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import mnist_pipeline
-from mnist_pipeline import plugins
+from mnist_pipeline import __version__, plugins
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.store.bundles import (
     BUNDLE_FILES,
@@ -105,7 +104,7 @@ def requirements(version: FinishedVersion) -> list[str]:
     environment = version.manifest.environment
     packages = set(packages_in(environment).values())
     strangers = sorted(each for each in packages if each.split()[0] != plugins.OURS)
-    ours = f"{plugins.OURS}=={mnist_pipeline.__version__}"
+    ours = f"{plugins.OURS}=={__version__}"
     return [
         ours,
         f"numpy=={environment['numpy']}",

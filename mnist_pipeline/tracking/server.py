@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ class Server:
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "DO_NOT_TRACK": "true",
         }
-        with _one_client, _environment(settings):
+        with _one_client, _environment(settings), warnings.catch_warnings(action="ignore"):
             mlflow = _mlflow()
             logger = logging.getLogger("mlflow")
             level = logger.level
