@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.group()
 @global_options
 def models() -> None:
-    """List, show, verify, promote, roll back and pass on published versions."""
+    """List, show, verify, promote, roll back, export and pass on published versions."""
 
 
 @models.command("list")
