@@ -16,10 +16,10 @@ import numpy as np
 from mnist_pipeline import __version__, plugins
 from mnist_pipeline.model.bundle import Bundle
 from mnist_pipeline.store.bundles import (
-    BUNDLE_FILES,
-    bundle_from,
-    check_golden,
+    GOLDEN,
+    folder_files,
     golden_images,
+    load_folder,
 )
 from mnist_pipeline.store.manifest import packages_in
 from mnist_pipeline.store.publishers import FinishedVersion
@@ -27,7 +27,6 @@ from mnist_pipeline.store.publishers import FinishedVersion
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-GOLDEN = "golden.parquet"
 EXAMPLES = 2
 """Images shown beside the model: its first golden ones."""
 
@@ -59,10 +58,7 @@ def _load_pyfunc(path: str) -> Digits:
     Raises:
         IntegrityError: a file is damaged, or the model does not give its golden answers here.
     """
-    files = {name: (Path(path) / name).read_bytes() for name in (*BUNDLE_FILES, GOLDEN)}
-    bundle = bundle_from(files)
-    check_golden(bundle, files[GOLDEN])
-    return Digits(bundle)
+    return Digits(load_folder(path))
 
 
 def probability_columns(bundle: Bundle) -> list[str]:
@@ -78,8 +74,8 @@ def save_model(version: FinishedVersion, folder: Path, run_id: str, model_id: st
 
     data = folder / "bundle"
     data.mkdir()
-    for name in (*BUNDLE_FILES, GOLDEN):
-        (data / name).write_bytes(version.read(name))
+    for name, content in folder_files(version.read).items():
+        (data / name).write_bytes(content)
     bundle = version.bundle
     columns = [ColSpec("integer", "label"), ColSpec("float", "confidence")]
     columns += [ColSpec("float", name) for name in probability_columns(bundle)]
