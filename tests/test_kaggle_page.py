@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mnist_pipeline.cli import main
-from mnist_pipeline.data.png import png
+from mnist_pipeline.data.png import png_bytes
 
 PAGE = Path(__file__).parents[1] / "docs" / "kaggle-and-hugging-face.md"
 BLOCK = re.compile(r"```(\w+)\n(.*?)```\n", re.DOTALL)
@@ -29,7 +29,9 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: 
     Path("test.csv").write_text("\n".join([head, *rows[:50]]))
     Path("mnist").mkdir()
     for split, part in (("train", slice(0, 400)), ("test", slice(400, 600))):
-        pictures = [{"bytes": png(image.reshape(28, 28)), "path": None} for image in images[part]]
+        pictures = [
+            {"bytes": png_bytes(image.reshape(28, 28)), "path": None} for image in images[part]
+        ]
         table = pa.table({"image": pictures, "label": labels[part].astype("int64")})
         pq.write_table(table, f"mnist/{split}-00000-of-00001.parquet")
     names: dict[str, Any] = {}

@@ -15,12 +15,7 @@ import numpy as np
 
 from mnist_pipeline import __version__, plugins
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.store.bundles import (
-    GOLDEN,
-    folder_files,
-    golden_images,
-    load_folder,
-)
+from mnist_pipeline.store.bundles import GOLDEN, folder_files, golden_images, load_folder
 from mnist_pipeline.store.manifest import packages_in
 from mnist_pipeline.store.publishers import FinishedVersion
 
