@@ -201,8 +201,6 @@ def _print(result: Result, *, profile: bool) -> None:
         )
     for delivery in result.published:
         click.secho(f"  {delivery.words}", fg=None if delivery.ok else "red")
-        if delivery.error and delivery.error.remedy:
-            click.echo(f"    → {delivery.error.remedy}")
         if delivery.error:
             click.echo(f"    → {delivery.error.remedy}")
     if profile:
