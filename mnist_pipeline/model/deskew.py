@@ -148,7 +148,7 @@ def _straightened(pixels: Value, side: int) -> Value:
     shifts = (alpha * np.float64(256) * y).apply("Round")  # (N, side)
     whole = (shifts / np.float64(256)).apply("Floor")
     part = (shifts - whole * np.float64(256)).cast(np.float32).reshape(-1, side, 1)
-    # From there to moved lines: see `_shift_lines`. A dark column at each side stands for all there.
+    # From there to moved lines: see `_shift_lines`. A dark column at each side stands for all.
     columns = whole.cast(np.int64).reshape(-1, side, 1) + np.arange(1, side + 2)
     columns = columns.apply("Clip", np.int64(0), np.int64(side + 1))
     padded = pixels.reshape(-1, side, side).padded(0, 0, 1, 0, 0, 1)

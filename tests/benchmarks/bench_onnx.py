@@ -5,6 +5,7 @@
 Printed for each version: labels that differ, the largest difference of probabilities, and CPU
 seconds of onnxruntime (one thread, blocks of 304 images) as a share of the bundle's: the median of
 rounds in which both take their turn. Exit code 1 if a label differs, or a probability by over 1e-5.
+OPENBLAS_CORETYPE, if it is set, chooses NumPy's kernels and not onnxruntime's: unset it first.
 """
 
 from __future__ import annotations
