@@ -68,6 +68,12 @@ class ConfigError(PipelineError):
     kind = "config"
 
 
+class NotExportableError(ConfigError):
+    """A version with a part that the wanted format cannot say."""
+
+    kind = "not_exportable"
+
+
 class DataError(PipelineError):
     """Data broke its contract beyond the budget, or an input could not be read."""
 

@@ -39,6 +39,12 @@ CHECKS: dict[str, Any] = {
 }
 
 
+SMALL: dict[str, dict[str, Any]] = {
+    "ensemble.v1": {"member": {"kind": "mlp"}},
+    "cnn.v1": {"stages": [[4], [6]], "hidden": [16]},
+}
+
+
 @pytest.mark.parametrize(
     ("seam", "name"),
     [
@@ -49,8 +55,7 @@ CHECKS: dict[str, Any] = {
     ],
 )
 def test_what_is_built_in_keeps_its_promises(seam: str, name: str) -> None:
-    options = {"member": {"kind": "mlp"}} if name == "ensemble.v1" else {}
-    CHECKS[seam](build(seam, name, options))
+    CHECKS[seam](build(seam, name, SMALL.get(name, {})))
 
 
 @pytest.mark.parametrize("name", ["synthetic", "idx", "png"])

@@ -84,7 +84,7 @@ def check_whole(workspace: Path) -> None:
     assert store.exists(f"exams/{manifest.exam}.parquet")
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [40, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("whose", ["seen alive", "on another host"])
 def test_whenever_gc_comes_the_training_ends_well(
     whose: str,

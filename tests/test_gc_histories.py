@@ -21,7 +21,7 @@ def histories(first: int, count: int, steps: int) -> dict:
 
 
 def test_a_random_history() -> None:
-    answer = histories(1, 1, 10)
+    answer = histories(1, 1, 6)
     assert answer["wrong"] == []
 
 

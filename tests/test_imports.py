@@ -24,7 +24,7 @@ LAYERS = (
     ("store",),
     ("testing",),
     ("stages",),
-    ("pipeline", "score", "convert", "reproduce", "overview", "concluding"),
+    ("pipeline", "score", "convert", "reproduce", "overview", "concluding", "export", "tracking"),
     ("cli",),
 )
 HEAVY = {"numpy", "pyarrow", "pandera", "polars", "pandas", "matplotlib", "prefect", "pydantic"}

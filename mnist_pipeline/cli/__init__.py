@@ -18,6 +18,7 @@ from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.deploy import deploy
 from mnist_pipeline.cli.explain import explain
+from mnist_pipeline.cli.export import export
 from mnist_pipeline.cli.gc import gc
 from mnist_pipeline.cli.landing import accept, replay
 from mnist_pipeline.cli.models import models
@@ -76,6 +77,7 @@ for command in COMMANDS:
     cli.add_command(command)
 for command in (replay, accept):
     data.add_command(command)
+models.add_command(export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mnist_pipeline.cli.console import Console, global_options
-from mnist_pipeline.errors import ConfigError, IntegrityError, did_you_mean
+from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError, did_you_mean
 
 if TYPE_CHECKING:
+    from mnist_pipeline.store.manifest import Manifest
     from mnist_pipeline.store.objects import Store
     from mnist_pipeline.store.registry import Registry
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.group()
 @global_options
 def models() -> None:
-    """List, show, verify, promote, roll back and pass on published versions."""
+    """List, show, verify, promote, roll back, export and pass on published versions."""
 
 
 @models.command("list")
@@ -152,8 +153,11 @@ def _to_verify(registry: Registry, name: str) -> list[tuple[str, int]]:
 @click.option("--reason", required=True, help="Why; it is kept for ever.")
 @global_options
 @click.pass_obj
-def promote(console: Console, reference: str, reason: str) -> None:
-    """Make a version champion by hand, whatever the gate said; it is verified first."""
+def promote(console: Console, reference: str, reason: str) -> int:
+    """Make a version champion by hand, whatever the gate said; it is verified first.
+
+    Publishers that have the version are told.
+    """
     from mnist_pipeline.overview.page import write_index
     from mnist_pipeline.store.bundles import verify_version
     from mnist_pipeline.store.registry import Registry
@@ -171,7 +175,8 @@ def promote(console: Console, reference: str, reason: str) -> None:
     write_index(registry.store)
     previous = seen.value["version"] if seen else None
     data = {"model": manifest.name, "version": manifest.version, "previous": previous}
-    console.result(data, f"{manifest.name}@{manifest.version} is champion (before: {previous})")
+    text = f"{manifest.name}@{manifest.version} is champion (before: {previous})"
+    return _told_publishers(console, manifest, data, text)
 
 
 @models.command()
@@ -179,8 +184,11 @@ def promote(console: Console, reference: str, reason: str) -> None:
 @click.option("--reason", default="rolled back by hand", help="Why; it is kept for ever.")
 @global_options
 @click.pass_obj
-def rollback(console: Console, name: str, reason: str) -> None:
-    """Make the champion before the present one champion again; it is verified first."""
+def rollback(console: Console, name: str, reason: str) -> int:
+    """Make the champion before the present one champion again; it is verified first.
+
+    Publishers that have the version are told.
+    """
     from mnist_pipeline.overview.page import write_index
     from mnist_pipeline.store.bundles import verify_version
     from mnist_pipeline.store.registry import Registry
@@ -193,7 +201,23 @@ def rollback(console: Console, name: str, reason: str) -> None:
     write_index(registry.store)
     previous = seen.value["version"] if seen else None
     data = {"model": name, "version": version, "previous": previous}
-    console.result(data, f"{name}@{version} is champion again (before: {previous})")
+    text = f"{name}@{version} is champion again (before: {previous})"
+    return _told_publishers(console, registry.manifest(name, version), data, text)
+
+
+def _told_publishers(console: Console, manifest: Manifest, data: dict[str, Any], text: str) -> int:
+    """The result of a promotion, after the publishers that have the version were told of it."""
+    from mnist_pipeline.stages.deliver import deliver_again
+
+    told = deliver_again(console.store(), manifest)
+    data["published"] = [delivery.to_json() for delivery in told]
+    lines = [text]
+    for delivery in told:
+        lines.append(delivery.words)
+        if delivery.error and delivery.error.remedy:
+            lines.append(f"  → {delivery.error.remedy}")
+    console.result(data, "\n".join(lines))
+    return 0 if all(delivery.ok for delivery in told) else OutsideError.exit_code
 
 
 @models.command()

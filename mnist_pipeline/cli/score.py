@@ -26,6 +26,7 @@ Examples:
   mnist-pipeline score landing/ --output answers --id-column uuid --keep label=truth
   mnist-pipeline score 'year=*/*.parquet' --output answers --model digits@3 --top-k 3
   mnist-pipeline score s3://bucket/images --output s3://bucket/answers --json
+  mnist-pipeline score test.csv --output submission.csv       for Kaggle: ImageId,Label
 
 \b
 Inputs: files, folders (with key=value folders too), patterns, URLs. The column of images is found
@@ -41,7 +42,12 @@ went stands in _manifest.json; `mnist-pipeline explain FILE` says what an answer
 """
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT…")
-@click.option("--output", required=True, metavar="DIR|URL", help="Where the answers go.")
+@click.option(
+    "--output",
+    required=True,
+    metavar="DIR|URL|FILE.csv",
+    help="Where the answers go; a file *.csv: a submission to Kaggle.",
+)
 @click.option(
     "--model", metavar="NAME[@V]", help="Default digits@champion, or the only champion there is."
 )
@@ -96,7 +102,10 @@ def score(
     from mnist_pipeline.score.inputs import find_inputs
     from mnist_pipeline.score.job import SLICE_ROWS, find_model, make_job
     from mnist_pipeline.score.options import ScoreOptions, parse_keep
+    from mnist_pipeline.score.submission import is_submission, submission_job, write_submission
 
+    if is_submission(output) and engine != "plain":
+        raise ConfigError("a submission is no work for a flow", remedy="leave --engine out")
     if dask is not None and engine != "prefect":
         raise ConfigError("--dask is for flows", remedy="add --engine prefect")
     asked = ScoreOptions(keep=parse_keep(keep), **options)
@@ -111,9 +120,13 @@ def score(
 
         heed_ctrl_c()
         with telling(output, reporter) as conclude:
-            files = find_inputs(inputs, store.place)
-            job = make_job(store, manifest, output, asked)
-            summary = conclude(score_files(job, files, reporter, workers=workers))
+            if is_submission(output):
+                submission = submission_job(store, manifest, inputs, output, asked)
+                summary = conclude(write_submission(*submission, reporter))
+            else:
+                files = find_inputs(inputs, store.place)
+                job = make_job(store, manifest, output, asked)
+                summary = conclude(score_files(job, files, reporter, workers=workers))
     else:
         quieten_prefect()
         from flows.scoring import run_scoring_flow

@@ -23,7 +23,7 @@ from mnist_pipeline.store.owner import Owner
 _HIDDEN = ".mnist-pipeline-"
 _FEW_FILES = 16
 
-# What conversions write into folders: all that --overwrite may take away with a folder.
+# What conversions write into folders.
 _OWN = re.compile(
     r"(train|t10k)-(images-idx3|labels-idx1)-ubyte(\.gz)?"
     r"|(train|test)(\.csv|\.csv\.gz|\.parquet)"
@@ -38,13 +38,23 @@ class Target:
         path: the output, links followed.
         rejected: `<output>.rejected.parquet`.
         folder: whether it is a folder.
+
+    Args:
+        own: the names of files that --overwrite may take away with a folder.
     """
 
-    def __init__(self, output: str | Path, *, folder: bool, overwrite: bool) -> None:
+    def __init__(
+        self,
+        output: str | Path,
+        *,
+        folder: bool,
+        overwrite: bool,
+        own: re.Pattern[str] = _OWN,
+    ) -> None:
         self.path = Path(os.path.realpath(output))
         self.rejected = self.path.parent / f"{self.path.name}.rejected.parquet"
         self.folder = folder
-        self._overwrite = overwrite
+        self._overwrite, self._own = overwrite, own
 
     def check(self) -> None:
         """Refuses to replace what may not be replaced.
@@ -78,7 +88,7 @@ class Target:
                         output=str(there),
                         remedy="choose another --output, or replace it with --overwrite",
                     )
-            _check_own(self.path)
+            _check_own(self.path, self._own)
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Staging]:
@@ -155,14 +165,14 @@ class Staging:
         return files
 
 
-def _check_own(folder: Path) -> None:
-    """Refuses to replace a folder in which there is anything that no conversion wrote."""
+def _check_own(folder: Path, own: re.Pattern[str]) -> None:
+    """Refuses to replace a folder in which there is anything that this program did not write."""
     for base, _, names in os.walk(folder):
         for name in names:
             relative = (Path(base) / name).relative_to(folder).as_posix()
-            if not _OWN.fullmatch(relative):
+            if not own.fullmatch(relative):
                 raise ConfigError(
-                    f"{folder.name} holds a file that no conversion wrote",
+                    f"{folder.name} holds a file that this program did not write",
                     output=str(folder),
                     file=relative,
                     remedy="choose another --output, or move that file away",

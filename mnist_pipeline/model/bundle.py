@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
+from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.networks import Model, Parameters, Predictor
 from mnist_pipeline.model.normalize import FittedNormalizer
-from mnist_pipeline.model.predictor import VIEWS, Shifted
+from mnist_pipeline.model.predictor import VIEWS, Shifted, moved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,20 @@ class Bundle:
         if self.views == 1:
             return predictor
         return Shifted(predictor, self.views, (self.contract.height, self.contract.width))
+
+    def to_onnx(self, images: Value) -> Value:
+        """What `predictor` computes, in a graph: images (N, pixels) uint8 to (N, C) float32.
+
+        Raises:
+            NotExportableError: its normalizer or its network cannot be written down.
+        """
+        shape = (self.contract.height, self.contract.width)
+        looks = images if self.views == 1 else moved(images, self.views, shape)
+        answers = self.spec.to_onnx(self.parameters, self.normalizer, looks.cast(np.float32))
+        if self.views == 1:
+            return answers
+        answers = answers.reshape(self.views, -1, len(self.contract.classes))
+        return answers.apply("ReduceMean", axes=(0,), keepdims=0)
 
     def predict(self, images: ArrayLike) -> Prediction:
         """The answers for (N, pixels) or (N, height, width) uint8 images.

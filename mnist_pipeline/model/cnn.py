@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.model import layers, spatial
 from mnist_pipeline.model.arrays import Array, Parameters
+from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Predictor
@@ -42,6 +43,11 @@ class _Layer:
     pool: bool
     side: int
     border: int = 0
+
+    @property
+    def covers_all(self) -> bool:
+        """Whether its kernels are as large as its input: it is fully connected."""
+        return self.side == 1 and self.padding == 0 and not self.pool
 
     def room(self, rows: int, like: Array) -> Array:
         """Zeros for what it puts out, within its border."""
@@ -223,7 +229,43 @@ class Cnn(Model):
 
     def compile(self, parameters: Parameters, normalizer: FittedNormalizer) -> Predictor:
         classes, pixels = len(parameters["b"]), len(parameters["lit"])
-        *normalized, _ = self._layers(pixels, classes)
+        *folded, (_, K_last, b) = self._folded(parameters)
+        lit, blank = _inputs(parameters, normalizer)
+
+        def network(x: Array) -> Array:
+            a = _image(x * lit + blank, self.padding)
+            for layer, K, shift in folded:
+                z = _correlate(a, K)
+                if layer.pool:
+                    z, _ = spatial.max_pool(z)
+                a = layer.room(len(x), like=z)
+                for source, target in zip(z, spatial.interior(a, layer.border), strict=True):
+                    np.add(source, shift[:, None, None], out=target)
+                    np.maximum(target, 0, out=target)
+            logits = _correlate(a, K_last).reshape(classes, len(x))
+            logits += b[:, np.newaxis]
+            return layers.softmax(logits).T
+
+        return Predictor(network, pixels=pixels, classes=classes, normalizer=normalizer)
+
+    def to_onnx(self, parameters: Parameters, normalizer: FittedNormalizer, pixels: Value) -> Value:
+        *folded, (_, K_last, b) = self._folded(parameters)
+        lit, blank = _inputs(parameters, normalizer)
+        side = math.isqrt(len(lit))
+        a = (normalizer.to_onnx(pixels) * lit + blank).reshape(-1, 1, side, side)
+        for layer, K, shift in folded:
+            if layer.covers_all:
+                a = _product(a, K, shift).apply("Relu")
+                continue
+            # Runtimes join these two; the largest of four numbers is the same before and behind.
+            a = a.apply("Conv", K, shift, pads=(layer.padding,) * 4).apply("Relu")
+            if layer.pool:
+                a = a.apply("MaxPool", kernel_shape=(2, 2), strides=(2, 2))
+        return _product(a, K_last, b).apply("Softmax", axis=1)
+
+    def _folded(self, parameters: Parameters) -> list[tuple[_Layer, Array, Array]]:
+        """Each layer with kernels (D, C, k, k) and shifts (D,), batch normalization in them."""
+        *normalized, last = self._layers(len(parameters["lit"]), len(parameters["b"]))
         folded = []
         for n, layer in enumerate(normalized, start=1):
             p = {
@@ -232,28 +274,20 @@ class Cnn(Model):
             }
             scale = p["gamma"] / np.sqrt(p["variance"] + spatial.EPSILON)
             K = (p["K"] * scale[:, None, None, None]).astype(np.float32)
-            shift = (p["beta"] - p["mean"] * scale).astype(np.float32)[:, None, None]
-            folded.append((layer, K, shift))
-        K_last = parameters[f"K{len(normalized) + 1}"].astype(np.float32)
-        b = parameters["b"].astype(np.float32)[:, np.newaxis]
-        lit = np.array(parameters["lit"], np.float32)
-        blank = (1 - lit) * normalizer.transform(np.zeros((1, pixels), np.uint8))[0]
+            folded.append((layer, K, (p["beta"] - p["mean"] * scale).astype(np.float32)))
+        K, b = parameters[f"K{len(normalized) + 1}"], parameters["b"]
+        return [*folded, (last, K.astype(np.float32), b.astype(np.float32))]
 
-        def network(x: Array) -> Array:
-            a = _image(x * lit + blank, normalized[0].padding)
-            for layer, K, shift in folded:
-                z = _correlate(a, K)
-                if layer.pool:
-                    z, _ = spatial.max_pool(z)
-                a = layer.room(len(x), like=z)
-                for source, target in zip(z, spatial.interior(a, layer.border), strict=True):
-                    np.add(source, shift, out=target)
-                    np.maximum(target, 0, out=target)
-            logits = _correlate(a, K_last).reshape(classes, len(x))
-            logits += b
-            return layers.softmax(logits).T
 
-        return Predictor(network, pixels=pixels, classes=classes, normalizer=normalizer)
+def _inputs(parameters: Parameters, normalizer: FittedNormalizer) -> tuple[Array, Array]:
+    """(lit, blank), (pixels,) each: x·lit + blank is x, and blank where nothing was ever lit."""
+    lit = np.array(parameters["lit"], np.float32)
+    return lit, (1 - lit) * normalizer.transform(np.zeros((1, len(lit)), np.uint8))[0]
+
+
+def _product(a: Value, K: Array, b: Array) -> Value:
+    """(N, D) of images (N, C, k, k): kernels K (D, C, k, k) over all of each, and b (D,)."""
+    return a.apply("Flatten", axis=1).apply("Gemm", K.reshape(len(K), -1), b, transB=1)
 
 
 def _image(x: Array, padding: int) -> Array:

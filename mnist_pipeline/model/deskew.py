@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.model.arrays import Array
+from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.normalize import Normalizer, Scale, Standardize
 from mnist_pipeline.plugins import option
 
@@ -44,6 +45,10 @@ class Deskew(Normalizer):
         self, state: Mapping[str, Any], images: NDArray[np.uint8], out: Array | None = None
     ) -> Array:
         return self._values().transform(state, straighten(images), out)
+
+    def to_onnx(self, state: Mapping[str, Any], pixels: Value) -> Value:
+        upright = _straightened(pixels, math.isqrt(state["pixels"]))
+        return self._values().to_onnx(state, upright)
 
     def _values(self) -> Normalizer:
         return Scale() if self.values == "scale" else Standardize()
@@ -123,3 +128,31 @@ def _shift_lines(
     moved += 128
     moved >>= 8
     return moved.astype(np.uint8).reshape(images.shape)
+
+
+def _straightened(pixels: Value, side: int) -> Value:
+    """What `straighten` does, in a graph, to the last bit: (N, side²) float32, 0 … 255.
+
+    Every number but α·y is a whole one, or 2⁻⁸ of one, that its type holds exactly, and α and y
+    come about as in `_shifts`, in float64: so it matters neither who sums, nor in what order.
+    """
+    # From the moments to how far each line is to move: see `_shifts`.
+    weights = _monomials(side)
+    moments = pixels.cast(weights.dtype).apply("MatMul", weights).cast(np.float64)
+    m00, m10, m01, m11, m02 = (moments.cut((n,), (n + 1,), (1,)) for n in range(5))  # (N, 1) each
+    one = np.ones(1)
+    # Without height the moments above the line are 0 too, exactly.
+    alpha = (m00 * m11 - m10 * m01) / (m00 * m02 - m01 * m01).apply("Max", one)
+    alpha = alpha.apply("Clip", np.float64(-STEEPEST), np.float64(STEEPEST))
+    y = np.arange(side, dtype=np.float64) - side // 2 - m01 / m00.apply("Max", one)
+    shifts = (alpha * np.float64(256) * y).apply("Round")  # (N, side)
+    whole = (shifts / np.float64(256)).apply("Floor")
+    part = (shifts - whole * np.float64(256)).cast(np.float32).reshape(-1, side, 1)
+    # From there to moved lines: see `_shift_lines`. A dark column at each side stands for all.
+    columns = whole.cast(np.int64).reshape(-1, side, 1) + np.arange(1, side + 2)
+    columns = columns.apply("Clip", np.int64(0), np.int64(side + 1))
+    padded = pixels.reshape(-1, side, side).padded(0, 0, 1, 0, 0, 1)
+    window = padded.apply("GatherElements", columns, axis=2)  # (N, side, side + 1)
+    left, right = (window.cut((n,), (n + side,), (2,)) for n in (0, 1))
+    moved = left * (np.float32(256) - part) + right * part + np.float32(128)
+    return (moved / np.float32(256)).apply("Floor").reshape(-1, side * side)

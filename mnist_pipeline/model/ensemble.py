@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline import plugins
 from mnist_pipeline.model.arrays import Array, Parameters
+from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Averaged, Predictor
@@ -102,6 +103,13 @@ class Ensemble(Model):
         return Averaged(
             [spec.compile(own(parameters, n), normalizer) for n, spec in enumerate(self.specs)]
         )
+
+    def to_onnx(self, parameters: Parameters, normalizer: FittedNormalizer, pixels: Value) -> Value:
+        first, *others = (
+            spec.to_onnx(own(parameters, n), normalizer, pixels)
+            for n, spec in enumerate(self.specs)
+        )
+        return first.apply("Mean", *others)
 
     def lanes(self, batch_size: int) -> int:
         return max(spec.lanes(batch_size) for spec in self.specs)

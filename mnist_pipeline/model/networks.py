@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mnist_pipeline.model import layers
 from mnist_pipeline.model.arrays import Array
 from mnist_pipeline.model.arrays import Parameters as Parameters
+from mnist_pipeline.model.graph import Value, not_exportable
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Predictor as Predictor
 from mnist_pipeline.plugins import option
@@ -58,6 +59,24 @@ class Model(Protocol):
     def compile(self, parameters: Parameters, normalizer: FittedNormalizer) -> Predictor:
         """Everything from pixels to probabilities in one callable, independent of `parameters`."""
         ...
+
+    def to_onnx(
+        self,
+        parameters: Parameters,  # noqa: ARG002
+        normalizer: FittedNormalizer,  # noqa: ARG002
+        pixels: Value,  # noqa: ARG002
+    ) -> Value:
+        """What `compile` gives, as a graph: probabilities (N, classes) float32.
+
+        Args:
+            parameters: trained; to be read only.
+            normalizer: its `to_onnx` makes the network's input of the pixels.
+            pixels: (N, pixels) float32, the values 0 … 255.
+
+        Raises:
+            NotExportableError: nobody has written it down.
+        """
+        raise not_exportable("model", self)
 
     @property
     def member_kinds(self) -> tuple[str, ...]:
@@ -159,15 +178,9 @@ class Perceptron(Model):
         return loss
 
     def compile(self, parameters: Parameters, normalizer: FittedNormalizer) -> Predictor:
-        weights = {name: array.astype(np.float64) for name, array in parameters.items()}
-        affine = normalizer.affine()
-        if affine is not None:
-            # W·(scale·p + shift) + b = (W·scale)·p + (b + W·shift): no normalization at run time.
-            scale, shift = affine
-            weights["b1"] += weights["W1"] @ shift
-            weights["W1"] *= scale
+        weights, folded = _folded(parameters, normalizer)
         # An input whose weights are all zero need not be multiplied: see zero_unlit.
-        seen = np.flatnonzero(weights["W1"].any(axis=0)) if affine is not None else None
+        seen = np.flatnonzero(weights["W1"].any(axis=0)) if folded else None
         if seen is not None:
             weights["W1"] = weights["W1"][:, seen]
         # max(z + b, 0) = max(z, -b) + b: the last b goes into the next layer's, at no cost.
@@ -195,9 +208,20 @@ class Perceptron(Model):
             network,
             pixels=parameters["W1"].shape[1],
             classes=len(b_last),
-            normalizer=normalizer if affine is None else None,
+            normalizer=None if folded else normalizer,
             seen=seen,
         )
+
+    def to_onnx(self, parameters: Parameters, normalizer: FittedNormalizer, pixels: Value) -> Value:
+        weights, folded = _folded(parameters, normalizer)
+        depth = len(weights) // 2
+        a = pixels if folded else normalizer.to_onnx(pixels)
+        for layer in range(1, depth + 1):
+            W, b = (weights[f"{name}{layer}"].astype(np.float32) for name in "Wb")
+            a = a.apply("Gemm", W, b, transB=1)  # a·Wᵀ + b
+            if layer < depth:
+                a = a.apply("Relu")
+        return a.apply("Softmax", axis=1)
 
     def products(self, pixels: int, parameters: Parameters) -> int:  # noqa: ARG002
         matrices = [array.size for name, array in parameters.items() if name.startswith("W")]
@@ -221,6 +245,18 @@ class Perceptron(Model):
             a = np.maximum(a @ parameters[f"W{layer}"].T + parameters[f"b{layer}"], 0)
             worst = max(worst, 1 - np.count_nonzero(a.any(axis=0)) / a.shape[1])
         return worst
+
+
+def _folded(parameters: Parameters, normalizer: FittedNormalizer) -> tuple[Parameters, bool]:
+    """The weights in float64, with the normalizer in the first layer, and whether it is there."""
+    weights: Parameters = {name: array.astype(np.float64) for name, array in parameters.items()}
+    affine = normalizer.affine()
+    if affine is not None:
+        # W·(scale·p + shift) + b = (W·scale)·p + (b + W·shift): no normalization at run time.
+        scale, shift = affine
+        weights["b1"] += weights["W1"] @ shift
+        weights["W1"] *= scale
+    return weights, affine is not None
 
 
 @dataclasses.dataclass(frozen=True)

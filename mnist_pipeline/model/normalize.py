@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mnist_pipeline import plugins
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.model.arrays import Array
+from mnist_pipeline.model.graph import Value, not_exportable
 
 _ROWS_A_COUNT = 1024  # np.bincount widens its input to int64: 6 MB for this many images
 
@@ -21,7 +22,7 @@ class Normalizer(Protocol):
     """The normalizer seam: a frozen dataclass of options.
 
     A plugin subclasses this and writes `fit` and `transform`; `affine` too, if it is affine in the
-    pixels, because then it costs nothing in scoring.
+    pixels, because then it costs nothing in scoring; else `to_onnx`, if it is to be exported.
     """
 
     def fit(self, blocks: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
@@ -53,6 +54,22 @@ class Normalizer(Protocol):
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """(scale, shift), each (pixels,) float64, with transform(p) = scale·p + shift; or None."""
         return None
+
+    def to_onnx(self, state: Mapping[str, Any], pixels: Value) -> Value:
+        """What `transform` does, in a graph: network inputs (N, pixels) float32.
+
+        Args:
+            state: what `fit` returned.
+            pixels: (N, pixels) float32, the values 0 … 255.
+
+        Raises:
+            NotExportableError: nobody has written it down.
+        """
+        affine = self.affine(state)
+        if affine is None:
+            raise not_exportable("normalizer", self)
+        scale, shift = (each.astype(np.float32) for each in affine)
+        return pixels * scale + shift
 
 
 def _first(blocks: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -171,6 +188,10 @@ class FittedNormalizer:
     def transform(self, images: NDArray[np.uint8], out: Array | None = None) -> Array:
         """Network inputs (B, pixels) float32 from images (B, pixels) uint8."""
         return self.plugin.transform(self.state, images, out)
+
+    def to_onnx(self, pixels: Value) -> Value:
+        """Network inputs (N, pixels) float32 from values 0 … 255 of the same shape and type."""
+        return self.plugin.to_onnx(self.state, pixels)
 
     def to_json(self) -> dict[str, Any]:
         options = dataclasses.asdict(self.plugin)  # type: ignore[call-overload]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.model.arrays import Array
+from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.threads import single_threaded_blas
 
@@ -148,3 +149,16 @@ class Shifted(Predictor):
             probabilities += self._predictor(framed[:, rows, columns].reshape(N, self.pixels))
         probabilities /= len(self._moves)
         return probabilities
+
+
+def moved(images: Value, views: int, shape: tuple[int, int]) -> Value:
+    """The views of (N, pixels) images in a graph: all first ones, then all second."""
+    height, width = shape
+    framed = images.reshape(-1, height, width).padded(0, 1, 1, 0, 1, 1)
+    first, *others = (
+        framed.cut((1 - down, 1 - right), (1 - down + height, 1 - right + width), (1, 2)).reshape(
+            -1, height * width
+        )
+        for down, right in MOVES[:views]
+    )
+    return first.apply("Concat", *others, axis=0)

@@ -140,6 +140,14 @@ def find_inputs(specs: Sequence[str], workspace: str | None = None) -> list[Inpu
     for spec in specs:
         if not spec.strip():
             raise ConfigError("an input is empty", remedy="name files, folders, patterns or URLs")
+        if spec.endswith((".csv", ".csv.gz")):
+            raise ConfigError(
+                "files of answers are made of Parquet files, a submission of a CSV file",
+                input=spec,
+                remedy="for Kaggle: --output submission.csv; else write the rows as Parquet first: "
+                f"mnist-pipeline data convert csv:{spec} --unlabelled --output images.parquet "
+                "--format parquet",
+            )
         here = _at_url(spec, workspace) if is_url(spec) else _on_disk(spec, workspace)
         if not here:
             raise DataError(

@@ -184,13 +184,13 @@ def make_job(
             f"--top-k cannot be {options.top_k}: the model has {classes} classes",
             remedy=f"give at most {classes}",
         )
-    _keep_out(store, output)
+    keep_out(store, output)
     answers = open_output(output)
     job = (store.place, manifest.name, manifest.version, digest, answers.place)
     return Job(*job, options, slice_rows)
 
 
-def _keep_out(store: Store, output: str) -> None:
+def keep_out(store: Store, output: str) -> None:
     """Refuses answers among the folders that make up a workspace, or nowhere at all."""
     if not output.strip():
         raise ConfigError("no place for the answers is named", remedy="name one with --output")
@@ -232,7 +232,7 @@ def conclude(
         tally=Tally.total(record.tally for record in records),
         failures=tuple(sorted(failures, key=lambda failure: failure.file)),
         skipped=tuple(skipped),
-        drift=_drift(job, records),
+        drift=drift_of(job, [record.traits for record in records]),
         job=job,
         seconds=time.perf_counter() - started,
     )
@@ -268,10 +268,11 @@ def _manifest(job: Job, records: Sequence[Record], summary: Summary) -> Mapping[
     }
 
 
-def _drift(job: Job, records: Sequence[Record]) -> Drift | None:
+def drift_of(job: Job, traits: Sequence[Traits]) -> Drift | None:
+    """How far images lie from what the model of a job learned from; None if that is not known."""
     store = Store.open(job.workspace, writable=False)
     profile = Registry(store).manifest(job.model, job.version).files.get("profile.json")
     learned = learned_traits(store.get(profile.key)) if profile else None
-    if learned is None or not records:
+    if learned is None or not traits:
         return None
-    return drift(sum((r.traits for r in records), Traits.none(len(learned.labels))), learned)
+    return drift(sum(traits, Traits.none(len(learned.labels))), learned)

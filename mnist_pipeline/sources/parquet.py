@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from mnist_pipeline.contract.records import (
     PartInput,
     Records,
     Reject,
+    Role,
     unreadable,
 )
 from mnist_pipeline.contract.spec import ImageContract
@@ -31,6 +33,8 @@ from mnist_pipeline.data.parquet import batches_of, open_parquet
 from mnist_pipeline.errors import ConfigError, DataError, did_you_mean, shortened
 from mnist_pipeline.plugins import option
 from mnist_pipeline.sources.files import BLOCK_ROWS, FilePart, files_at
+
+_TEST_SPLIT = re.compile(r"test-[0-9]{5}-of-[0-9]{5}\.parquet")
 
 # Bytes read ahead a column: without it a whole column of a row group is held in memory.
 _READ_BUFFER = 1 << 16
@@ -113,7 +117,10 @@ class ParquetPart(FilePart):
 
 @dataclasses.dataclass(frozen=True)
 class Parquet:
-    """Parquet files with one row an image: raw bytes, lists, tensors, PNGs or pixel columns."""
+    """Parquet files with one row an image: raw bytes, lists, tensors, PNGs or pixel columns.
+
+    Files named as on Hugging Face's hub, `test-00000-of-00001.parquet`, hold the test rows.
+    """
 
     path: str = option(
         dataclasses.MISSING,
@@ -137,10 +144,16 @@ class Parquet:
 
     def parts(self) -> list[PartInput]:
         label = self.label if self.labelled else None
-        return [
-            ParquetPart(path, self.image, label, self.scale)
+        parts: list[PartInput] = [
+            ParquetPart(path, self.image, label, self.scale, role=_role(path.name))
             for path in files_at(self.path, (".parquet",))
         ]
+        return sorted(parts, key=lambda part: (part.role != "train", part.name))
+
+
+def _role(name: str) -> Role:
+    """Whether a file is the test split of a data set: by its name alone, wherever it lies."""
+    return "exam" if _TEST_SPLIT.fullmatch(name) else "train"
 
 
 @contextlib.contextmanager

@@ -9,11 +9,14 @@ from __future__ import annotations
 import copy
 import dataclasses
 
+from mnist_pipeline import plugins
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.stages.publish import Outcome
 from mnist_pipeline.stages.resolve import publishers_of
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store import publishers
+from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.publishers import Delivery, finished_version
 from mnist_pipeline.store.registry import Registry
 
@@ -42,6 +45,23 @@ def deliver(run: Run, outcome: Outcome) -> tuple[Delivery, ...]:
             ]
         words += [delivery.words for delivery in found]
         return tuple(_with_remedy(delivery, version_name) for delivery in found)
+
+
+def deliver_again(store: Store, manifest: Manifest) -> tuple[Delivery, ...]:
+    """Has a version that was made champion by hand published once more wherever it went before.
+
+    A publisher may have to move what it calls the champion, also back to a version it knows.
+    """
+    found = []
+    for record in publishers.deliveries(store, manifest):
+        name = str(record["to"])
+        try:
+            publisher = plugins.build("publisher", name, record["options"])
+            delivery = publishers.deliver(finished_version(store, manifest), name, publisher)
+        except PipelineError as error:
+            delivery = Delivery(name, error=error)
+        found.append(_with_remedy(delivery, f"{manifest.name}@{manifest.version}"))
+    return tuple(found)
 
 
 def _with_remedy(delivery: Delivery, reference: str) -> Delivery:

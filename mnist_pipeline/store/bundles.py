@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,11 @@ from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
 
 BUNDLE_FILES = ("model.json", "model.safetensors", "contract.json", "normalizer.json")
+GOLDEN = "golden.parquet"
+SUMS = "SHA256SUMS"
+FOLDER_FILES = (*BUNDLE_FILES, GOLDEN, SUMS)
+"""What makes a folder a model that can be used without the store it was made in."""
+
 GOLDEN_ROWS = 32
 GOLDEN_TOLERANCE = 1e-5
 
@@ -92,15 +97,21 @@ def golden_file(bundle: Bundle, images: NDArray[np.uint8], labels: NDArray[np.ui
     return sink.getvalue()
 
 
+def golden_images(golden: bytes) -> NDArray[np.uint8]:
+    """The images (N, pixels) of a golden batch."""
+    table = pq.read_table(io.BytesIO(golden), columns=["image"])
+    return bytes_view(table["image"].combine_chunks())
+
+
 def check_golden(bundle: Bundle, golden: bytes) -> None:
     """Holds a bundle's answers against those it gave when it was made.
 
     Raises:
         IntegrityError: a label differs, or a probability by more than 1e-5.
     """
-    table = pq.read_table(io.BytesIO(golden)).combine_chunks()
-    images = bytes_view(table["image"].combine_chunks())
-    answers = table["probabilities"].combine_chunks()
+    images = golden_images(golden)
+    answers = pq.read_table(io.BytesIO(golden), columns=["probabilities"])["probabilities"]
+    answers = answers.combine_chunks()
     expected = answers.values.to_numpy().reshape(-1, answers.type.list_size)
     found = bundle.predict(images).probabilities
     if found.shape == expected.shape and len(found):
@@ -219,6 +230,46 @@ def load_model(reference: str = DEFAULT_MODEL, workspace: str | Path | None = No
     store = Store.open(where, writable=False)
     manifest = Registry(store).find(reference)
     return read_bundle(store, manifest)
+
+
+def folder_files(read: Callable[[str], bytes]) -> dict[str, bytes]:
+    """The files that `load_folder` reads; `read` gives those of a version by their names.
+
+    `SHA256SUMS` is among them: flipped bits in weights may leave the golden answers as they are.
+    """
+    kept = {name: read(name) for name in (*BUNDLE_FILES, GOLDEN)}
+    sums = "".join(f"{sha256(data)}  {name}\n" for name, data in kept.items())
+    return {**kept, SUMS: sums.encode()}
+
+
+def load_folder(path: str | Path) -> Bundle:
+    """A model from a folder that it was exported to, ready to predict; no workspace is needed.
+
+    Raises:
+        IntegrityError: a file is missing or damaged, or the model does not give its golden answers.
+        ConfigError: its plugin is not installed.
+    """
+    files = {}
+    for name in FOLDER_FILES:
+        try:
+            files[name] = (Path(path) / name).read_bytes()
+        except OSError as error:
+            raise IntegrityError(
+                f"{path} is not the folder of a model: {name} cannot be read",
+                cause=error.strerror or str(error),
+                remedy="name a folder that `models export --format huggingface` has written",
+            ) from None
+    sums = folder_files(files.__getitem__)[SUMS]
+    if sums != files[SUMS]:
+        raise IntegrityError(
+            f"a file of the model in {path} is not what was exported",
+            expected=files[SUMS].decode(errors="replace").splitlines(),
+            found=sums.decode().splitlines(),
+            remedy="fetch or export the folder again",
+        )
+    bundle = bundle_from(files)
+    check_golden(bundle, files[GOLDEN])
+    return bundle
 
 
 def why_unusable(store: Store, name: str, version: int) -> PipelineError | None:

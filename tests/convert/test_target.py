@@ -106,7 +106,7 @@ def test_a_folder_with_anything_else_is_never_replaced(stranger: str, tmp_path: 
     put(Target(path, folder=True, overwrite=False), "old")
     (path / stranger).parent.mkdir(parents=True, exist_ok=True)
     (path / stranger).write_text("years of work")
-    with pytest.raises(ConfigError, match="no conversion wrote") as caught:
+    with pytest.raises(ConfigError, match="this program did not write") as caught:
         Target(path, folder=True, overwrite=True).check()
     assert caught.value.facts["file"] == stranger
 

@@ -17,13 +17,13 @@ from mnist_pipeline.model.cnn import Cnn
 Float = NDArray[np.float64]
 
 SMALL = [  # on 6×6 pixels
-    Cnn(stages=((2,),)),
+    Cnn(stages=((2,),), hidden=(6,)),
     Cnn(stages=((2, 3),), hidden=(4,)),
     Cnn(stages=((2,), (3,)), hidden=(5, 4)),
-    Cnn(stages=((3,),), kernel=2, padding=1),  # 7×7 before the pooling: an odd side
-    Cnn(stages=((2,),), kernel=3, padding=0),
-    Cnn(stages=((2,),), kernel=1, padding=0),
-    Cnn(stages=((2,),), kernel=5, padding=2, dropout=0.4),
+    Cnn(stages=((3,),), kernel=2, padding=1, hidden=(6,)),  # 7×7 before the pooling: an odd side
+    Cnn(stages=((2,),), kernel=3, padding=0, hidden=(6,)),
+    Cnn(stages=((2,),), kernel=1, padding=0, hidden=(6,)),
+    Cnn(stages=((2,),), kernel=5, padding=2, hidden=(6,), dropout=0.4),
 ]
 
 

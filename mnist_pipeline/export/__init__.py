@@ -1,0 +1,1 @@
+"""Versions in formats of other programs, for use without this one."""

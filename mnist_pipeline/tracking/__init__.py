@@ -1,0 +1,1 @@
+"""Versions on an MLflow tracking server: as runs, and as models that MLflow loads."""
