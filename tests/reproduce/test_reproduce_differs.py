@@ -38,10 +38,10 @@ def facts(found: Reproduction) -> dict:
     return found.error.facts
 
 
-@pytest.mark.parametrize("place", [0, 1_000, -1])
-def test_one_byte_of_a_part(place: int, version: Path) -> None:
+@pytest.mark.parametrize("byte", [0, 1_000, -1])
+def test_one_byte_of_a_part(byte: int, version: Path) -> None:
     part = part_called(version, "t10k")
-    change_one_byte(part / "part.parquet", place)
+    change_one_byte(part / "part.parquet", byte)
     before = state_of(version)
     found = again(version)
     assert statuses(found) == ["differs", *SKIPPED]
