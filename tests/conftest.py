@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import secrets
 import signal
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from s3 import make_bucket, s3_server_in
 from small import SETTINGS, write_idx
 from webhooks import Webhook, listening_webhook
 
@@ -101,19 +98,9 @@ def train(place: str) -> Train:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """moto's S3 on a free port of this machine, in a process of its own: its address."""
-    log = tmp_path_factory.mktemp("s3") / "log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
-        try:
-            end = time.monotonic() + 60
-            while not (found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text())):
-                assert server.poll() is None, log.read_text()
-                assert time.monotonic() < end, "moto's server did not start"
-                time.sleep(0.05)
-            yield found.group()
-        finally:
-            server.kill()
+    """The address of an S3 server."""
+    with s3_server_in(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -121,13 +108,9 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of an empty bucket; the environment says where and as whom, as a user's would."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
     name = f"digits-{secrets.token_hex(6)}"
-    request = urllib.request.Request(f"{s3_server}/{name}", method="PUT")  # no client: one call
-    urllib.request.urlopen(request, timeout=10).close()
+    for variable, value in make_bucket(s3_server, name).items():
+        monkeypatch.setenv(variable, value)
     return f"s3://{name}"
 
 

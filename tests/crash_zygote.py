@@ -50,8 +50,12 @@ def train_until(call: int, source: str, workspace: Path) -> str:
     return train(source, workspace)
 
 
-def forked(work: Callable[[], str]) -> tuple[int, str]:
-    """Runs `work` in a child: the signal that ended it (or 0), and what it returned."""
+Child = tuple[int, int]
+"""Its process number, and where its answer can be read."""
+
+
+def begun(work: Callable[[], str]) -> Child:
+    """Begins `work` in a child."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -62,10 +66,20 @@ def forked(work: Callable[[], str]) -> tuple[int, str]:
         os.write(write, answer.encode()[-2000:])
         os._exit(0)
     os.close(write)
-    with os.fdopen(read) as pipe:
+    return child, read
+
+
+def ended(child: Child) -> tuple[int, str]:
+    """Waits for a child: the signal that ended it (or 0), and what its work returned."""
+    with os.fdopen(child[1]) as pipe:
         answer = pipe.read()
-    _, status = os.waitpid(child, 0)
+    _, status = os.waitpid(child[0], 0)
     return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, answer
+
+
+def forked(work: Callable[[], str]) -> tuple[int, str]:
+    """Runs `work` in a child, see `ended`."""
+    return ended(begun(work))
 
 
 def inspect(workspace: Path | str) -> None:
