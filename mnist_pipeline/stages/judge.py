@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
-from mnist_pipeline.errors import OutsideError, PipelineError
+from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError, PipelineError
 from mnist_pipeline.evaluate.findings import checked
 from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, combine
 from mnist_pipeline.evaluate.metrics import measure
@@ -22,6 +22,7 @@ from mnist_pipeline.store.bundles import read_bundle
 from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.registry import Registry
 from mnist_pipeline.store.series import Entry
+from mnist_pipeline.store.together import together
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,13 +110,16 @@ def _exam_rows_in_training(run: Run, snapshot: Snapshot, manifest: Manifest) -> 
 def _best_accuracy(run: Run, snapshot: Snapshot) -> float | None:
     """The best accuracy that any champion had on this exam."""
     registry = Registry(run.store)
-    best: float | None = None
-    for entry in registry.champions(run.config.name).history():
+
+    def accuracy_of(version: int) -> float | None:
         try:
-            manifest = registry.manifest(run.config.name, entry.value["version"])
-        except PipelineError:
-            continue  # of a version that is lost nothing is known any more
-        accuracy = manifest.metrics.get("accuracy")
-        if snapshot.exam and manifest.exam == snapshot.exam.digest and accuracy is not None:
-            best = max(best or 0.0, accuracy)
-    return best
+            manifest = registry.manifest(run.config.name, version)
+        except (ConfigError, IntegrityError):
+            return None  # of a version that is lost nothing is known any more
+        same = snapshot.exam and manifest.exam == snapshot.exam.digest
+        return manifest.metrics.get("accuracy") if same else None
+
+    champions = registry.champions(run.config.name).history()
+    versions = {entry.value["version"] for entry in champions}
+    known = [each for each in together(run.store, accuracy_of, versions) if each is not None]
+    return max(known, default=None)

@@ -11,7 +11,7 @@ from mnist_pipeline.data.drift import profile_with_answers
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
 from mnist_pipeline.model.recipe import PACE
-from mnist_pipeline.refs import Ref, code_digest, digest_of
+from mnist_pipeline.refs import code_digest, digest_of
 from mnist_pipeline.stages.evaluate import cost_of, evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
 from mnist_pipeline.stages.resolve import plugin_packages
@@ -24,6 +24,7 @@ from mnist_pipeline.store.manifest import Manifest, environment
 from mnist_pipeline.store.memo import StageResult
 from mnist_pipeline.store.overrides import overrides
 from mnist_pipeline.store.registry import Registry, now
+from mnist_pipeline.store.together import together
 
 GATE_FAILED = 4
 STATUS = {"promote": "promoted", "hold": "held", "block": "blocked"}
@@ -163,7 +164,10 @@ def publish(
     between judging and promoting, the candidate is judged again.
     """
     reading = transfer(run, trained.outputs)
-    with run.timed("publish", run.config.name) as words:
+    with (
+        run.timed("publish", run.config.name) as words,
+        run.reading_ahead(normalized, trained, evaluated),
+    ):
         candidate = evaluation_of(run, snapshot, evaluated)
         metrics = _summary(candidate)
         if snapshot.exam is None:
@@ -236,20 +240,13 @@ def _make_version(
     registry, name = Registry(run.store), run.config.name
     key = run_key(run.config, snapshot)
     version = registry.claim(name, run.id, key)
-    prefix = registry.prefix(name, version)
-    sources = {file: trained.outputs[file] for file in BUNDLE_FILES}
-    sources["history.json"] = trained.outputs["history.json"]
+    sources = {file: trained.outputs[file] for file in (*BUNDLE_FILES, "history.json")}
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
-    files: dict[str, Ref] = {
-        file: run.store.put(f"{prefix}/{file}", run.store.get(ref.key))
-        for file, ref in sources.items()
-    }
+    contents = {file: run.store.get(ref.key) for file, ref in sources.items()}
     profile = run.store.get(normalized.outputs["profile.json"].key)
     probabilities = evaluation_of(run, snapshot, evaluated).probabilities
-    files["profile.json"] = run.store.put(
-        f"{prefix}/profile.json", profile_with_answers(profile, probabilities)
-    )
-    report = render_report(
+    contents["profile.json"] = profile_with_answers(profile, probabilities)
+    contents["report.html"] = render_report(
         run,
         snapshot,
         normalized,
@@ -260,7 +257,11 @@ def _make_version(
         champion=verdict.champion,
         transfer=reading,
     )
-    files["report.html"] = run.store.put(f"{prefix}/report.html", report)
+    prefix = registry.prefix(name, version)
+    refs = together(
+        run.store, lambda item: run.store.put(f"{prefix}/{item[0]}", item[1]), contents.items()
+    )
+    files = dict(zip(contents, refs, strict=True))
     against = verdict.seen.value["version"] if verdict.seen else None
     manifest = Manifest(
         name=name,
@@ -298,7 +299,8 @@ def _check_named(run: Run, snapshot: Snapshot, version: int) -> None:
     exam = [snapshot.exam.data.key] if snapshot.exam else []
     parts = [part.key for part in snapshot.parts]
     named = [f"datasets/{snapshot.digest}.json", snapshot.index.key, *exam, *parts]
-    gone = [key for key in named if not run.store.exists(key)]
+    there = together(run.store, run.store.exists, named)
+    gone = [key for key, exists in zip(named, there, strict=True) if not exists]
     if gone or not Registry(run.store).holds_claim(run.config.name, version, run.id):
         raise IntegrityError(
             "what this run was about to publish was tidied away while it stood still",

@@ -21,6 +21,7 @@ from mnist_pipeline.store.memo import StageResult, recall, remember, stage_key
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.survey import AT_WORK
+from mnist_pipeline.store.together import ReadAhead
 
 Stage = Literal["ingest", "validate", "inspect", "normalize", "train", "evaluate", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -79,6 +80,21 @@ class Run:
         finally:
             with contextlib.suppress(PipelineError):  # the store is gone: why was told already
                 self.store.delete(self.key(AT_WORK))
+
+    @contextmanager
+    def reading_ahead(self, *results: StageResult) -> Iterator[None]:
+        """Inside, what stages put out is read from a copy, if the workspace is in a bucket.
+
+        It was fetched at once: asked for one by one, a dozen small objects take a second.
+        """
+        whole = self.store
+        if whole.root is None:
+            keys = [ref.key for result in results for ref in result.outputs.values()]
+            self.store = ReadAhead(whole, keys)
+        try:
+            yield
+        finally:
+            self.store = whole
 
     @contextmanager
     def timed(self, stage: Stage, what: str) -> Iterator[list[str]]:

@@ -27,6 +27,7 @@ from mnist_pipeline.refs import readable_json, sha256
 from mnist_pipeline.store.manifest import Manifest, packages_in
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
+from mnist_pipeline.store.together import together
 
 BUNDLE_FILES = ("model.json", "model.safetensors", "contract.json", "normalizer.json")
 GOLDEN = "golden.parquet"
@@ -135,10 +136,9 @@ def read_files(store: Store, manifest: Manifest) -> dict[str, bytes]:
         IntegrityError: one is missing or differs.
     """
     files = {}
-    for name, ref in manifest.files.items():
-        if name == "report.html":
-            continue
-        data = store.get(ref.key)
+    wanted = {name: ref for name, ref in manifest.files.items() if name != "report.html"}
+    contents = together(store, store.get, [ref.key for ref in wanted.values()])
+    for (name, ref), data in zip(wanted.items(), contents, strict=True):
         if sha256(data) != ref.digest:
             raise IntegrityError(
                 f"{name} of {manifest.name}@{manifest.version} is not what was published",
@@ -206,8 +206,9 @@ def verify_version(store: Store, manifest: Manifest) -> Bundle:
     Raises:
         IntegrityError: something does not hold.
     """
-    for name, ref in manifest.files.items():
-        if not store.verifies(ref):
+    whole = together(store, store.verifies, manifest.files.values())
+    for (name, ref), verifies in zip(manifest.files.items(), whole, strict=True):
+        if not verifies:
             raise IntegrityError(
                 f"{name} of {manifest.name}@{manifest.version} is missing or was changed",
                 key=ref.key,

@@ -22,6 +22,7 @@ from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.objects import ObjectMissingError, Store
 from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.series import Entry, Series
+from mnist_pipeline.store.together import together
 
 CHAMPION = "champion"
 SECONDS_TO_FINISH = 600
@@ -101,6 +102,8 @@ class Registry:
         for number in sorted(self.numbers(name), reverse=True)[:3]:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
+                if claim["run_key"] != run_key:
+                    continue
                 manifest = self.manifest(name, number)
                 ours = manifest.run_key == run_key and _abandoned(claim, manifest, run)
             except (IntegrityError, ConfigError, ValueError, KeyError, TypeError):
@@ -160,24 +163,24 @@ class Registry:
         history = self.champions(name).history()
         promoted = {entry.value["version"] for entry in history}
         current = history[-1].value["version"] if history else None
-        rows = []
         claimed = self.numbers(name)
-        for number in claimed:
-            if newest is not None and number not in (current, *claimed[-newest:]):
-                continue
-            if not self.store.exists(f"{self.prefix(name, number)}/manifest.json"):
-                continue
+        last = claimed if newest is None else claimed[-newest:]
+        shown = [number for number in claimed if number == current or number in last]
+
+        def info(number: int) -> VersionInfo | None:
             channels = (CHAMPION,) if number == current else ()
             try:
                 manifest = self.manifest(name, number)
+            except ConfigError:
+                return None  # claimed, and not visible
             except IntegrityError:
-                rows.append(VersionInfo(name, number, "", None, "damaged", channels))
-                continue
+                return VersionInfo(name, number, "", None, "damaged", channels)
             blocked = manifest.verdict["status"] == "block"
             status = "promoted" if number in promoted else "blocked" if blocked else "held"
             accuracy = manifest.metrics.get("accuracy")
-            rows.append(VersionInfo(name, number, manifest.created, accuracy, status, channels))
-        return rows
+            return VersionInfo(name, number, manifest.created, accuracy, status, channels)
+
+        return [row for row in together(self.store, info, shown) if row]
 
     def promote(
         self, name: str, version: int, reason: str, *, after: Entry | None, by_hand: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.store.objects import Store
+from mnist_pipeline.store.together import together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Series:
 
     def history(self) -> list[Entry]:
         """Every entry, oldest first."""
-        return [self.read(number) for number in self.sequences()]
+        return together(self.store, self.read, self.sequences())
 
     def append(self, value: dict[str, Any], *, after: Entry | None) -> Entry | None:
         """Appends behind the entry last seen; None if that is no longer the latest."""
