@@ -53,6 +53,7 @@ class Wire(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body waits 40 ms for its headers to be acknowledged
     server: Wire
 
     def do_GET(self) -> None:

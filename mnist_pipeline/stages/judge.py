@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from mnist_pipeline.data.dataset import Index
@@ -43,12 +44,16 @@ class Verdict:
 def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
     """Holds the candidate against the present champion on the exam."""
     registry = Registry(run.store)
-    seen = registry.champion(run.config.name)
+    champions = registry.champions(run.config.name).history()
+    seen = champions[-1] if champions else None
+    manifests = _manifests(run, champions)
     champion: Evaluation | None = None
     findings: list[Finding] = []
     if seen is not None:
         try:
-            manifest = registry.manifest(run.config.name, seen.value["version"])
+            manifest = manifests[seen.value["version"]]
+            if isinstance(manifest, PipelineError):
+                raise manifest
             champion = _champion_evaluation(run, snapshot, manifest)
         except PipelineError as error:
             if isinstance(error, OutsideError) and error.transient:
@@ -57,7 +62,7 @@ def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
             findings.append(Finding("hold", (f"champion_unusable: {error.headline}",)))
     if snapshot.exam_changed_to:
         findings.append(Finding("hold", (exam_changed(run, snapshot),)))
-    case = Case(candidate, champion, _best_accuracy(run, snapshot))
+    case = Case(candidate, champion, _best_accuracy(snapshot, manifests.values()))
     # Without the champion's answers there is nothing to compare, but the floors still hold.
     comparable = champion is not None or seen is None
     gates = [gate for gate in gates_of(run.config) if isinstance(gate, Gate)]
@@ -107,19 +112,28 @@ def _exam_rows_in_training(run: Run, snapshot: Snapshot, manifest: Manifest) -> 
     return int(contained(asked, index.digest[index.side == Side.TRAIN]).sum())
 
 
-def _best_accuracy(run: Run, snapshot: Snapshot) -> float | None:
-    """The best accuracy that any champion had on this exam."""
+def _manifests(run: Run, champions: list[Entry]) -> dict[int, Manifest | PipelineError]:
+    """The manifest of each version that was ever champion, or what is wrong with it."""
     registry = Registry(run.store)
 
-    def accuracy_of(version: int) -> float | None:
+    def manifest_of(version: int) -> Manifest | PipelineError:
         try:
-            manifest = registry.manifest(run.config.name, version)
-        except (ConfigError, IntegrityError):
-            return None  # of a version that is lost nothing is known any more
-        same = snapshot.exam and manifest.exam == snapshot.exam.digest
-        return manifest.metrics.get("accuracy") if same else None
+            return registry.manifest(run.config.name, version)
+        except (ConfigError, IntegrityError) as error:
+            return error
 
-    champions = registry.champions(run.config.name).history()
-    versions = {entry.value["version"] for entry in champions}
-    known = [each for each in together(run.store, accuracy_of, versions) if each is not None]
-    return max(known, default=None)
+    versions = list(dict.fromkeys(entry.value["version"] for entry in champions))
+    return dict(zip(versions, together(run.store, manifest_of, versions), strict=True))
+
+
+def _best_accuracy(
+    snapshot: Snapshot, manifests: Iterable[Manifest | PipelineError]
+) -> float | None:
+    """The best accuracy that any champion had on this exam; lost ones are not counted."""
+    exam = snapshot.exam.digest if snapshot.exam else None
+    known = [
+        manifest.metrics.get("accuracy")
+        for manifest in manifests
+        if isinstance(manifest, Manifest) and exam is not None and manifest.exam == exam
+    ]
+    return max((accuracy for accuracy in known if accuracy is not None), default=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -166,7 +167,7 @@ def publish(
     reading = transfer(run, trained.outputs)
     with (
         run.timed("publish", run.config.name) as words,
-        run.reading_ahead(normalized, trained, evaluated),
+        run.reading_ahead(_read_by_publish(snapshot, normalized, trained, evaluated)),
     ):
         candidate = evaluation_of(run, snapshot, evaluated)
         metrics = _summary(candidate)
@@ -179,17 +180,19 @@ def publish(
             words.append("nothing published (--no-exam)")
             return Outcome("held", finding.reasons, None, metrics, report.key, 0, reading)
         registry = Registry(run.store)
-        champion = registry.champion(run.config.name)
-        manifest = registry.abandoned(run.config.name, run.id, run_key(run.config, snapshot))
+        numbers = registry.numbers(run.config.name)
+        key = run_key(run.config, snapshot)
+        manifest = registry.abandoned(run.config.name, run.id, key, numbers)
+        champion = registry.champion(run.config.name) if manifest else None
         if manifest and champion and champion.value["version"] == manifest.version:
             # A killed run came as far as the promotion: its verdict stands.
             finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
         else:
             verdict = judge(run, snapshot, candidate)
             if manifest is None:
-                manifest = _make_version(
-                    run, snapshot, normalized, trained, evaluated, verdict, metrics, reading
-                )
+                version = registry.claim(run.config.name, run.id, key, numbers)
+                results = (normalized, trained, evaluated)
+                manifest = _make_version(run, version, snapshot, results, verdict, metrics, reading)
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
         outcome = Outcome(
@@ -214,6 +217,12 @@ def publish(
         return outcome
 
 
+def _read_by_publish(snapshot: Snapshot, *results: StageResult) -> list[str]:
+    """The keys of what is looked at here: what stages put out, and the exam."""
+    exam = [snapshot.exam.data.key] if snapshot.exam else []
+    return [ref.key for result in results for ref in result.outputs.values()] + exam
+
+
 def exit_code(config: Config, status: str) -> int:
     """0, or 4 where the gate blocked it (or held it, with `--fail-on-hold`)."""
     failed = status == "blocked" or (status == "held" and config.gate.fail_on_hold)
@@ -229,17 +238,16 @@ def _summary(candidate: Evaluation) -> dict[str, Any]:
 
 def _make_version(
     run: Run,
+    version: int,
     snapshot: Snapshot,
-    normalized: StageResult,
-    trained: StageResult,
-    evaluated: StageResult,
+    results: tuple[StageResult, StageResult, StageResult],
     verdict: Verdict,
     metrics: dict[str, Any],
     reading: Transfer | None,
 ) -> Manifest:
+    """Writes the files of a version that was claimed, its manifest last."""
+    normalized, trained, evaluated = results
     registry, name = Registry(run.store), run.config.name
-    key = run_key(run.config, snapshot)
-    version = registry.claim(name, run.id, key)
     sources = {file: trained.outputs[file] for file in (*BUNDLE_FILES, "history.json")}
     sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
     contents = {file: run.store.get(ref.key) for file, ref in sources.items()}
@@ -268,7 +276,7 @@ def _make_version(
         version=version,
         created=now(),
         run=run.id,
-        run_key=key,
+        run_key=run_key(run.config, snapshot),
         verdict={
             "status": verdict.finding.status,
             "reasons": list(verdict.finding.reasons),
@@ -299,9 +307,12 @@ def _check_named(run: Run, snapshot: Snapshot, version: int) -> None:
     exam = [snapshot.exam.data.key] if snapshot.exam else []
     parts = [part.key for part in snapshot.parts]
     named = [f"datasets/{snapshot.digest}.json", snapshot.index.key, *exam, *parts]
-    there = together(run.store, run.store.exists, named)
+    registry, name = Registry(run.store), run.config.name
+    checks = [functools.partial(run.store.exists, key) for key in named]
+    checks.append(functools.partial(registry.holds_claim, name, version, run.id))
+    *there, ours = together(run.store, lambda check: check(), checks)
     gone = [key for key, exists in zip(named, there, strict=True) if not exists]
-    if gone or not Registry(run.store).holds_claim(run.config.name, version, run.id):
+    if gone or not ours:
         raise IntegrityError(
             "what this run was about to publish was tidied away while it stood still",
             gone=", ".join(gone) or f"its claim of version {version}",

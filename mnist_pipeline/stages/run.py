@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -82,14 +82,13 @@ class Run:
                 self.store.delete(self.key(AT_WORK))
 
     @contextmanager
-    def reading_ahead(self, *results: StageResult) -> Iterator[None]:
-        """Inside, what stages put out is read from a copy, if the workspace is in a bucket.
+    def reading_ahead(self, keys: Iterable[str]) -> Iterator[None]:
+        """Inside, these objects are read from a copy, if the workspace is in a bucket.
 
-        It was fetched at once: asked for one by one, a dozen small objects take a second.
+        They were fetched at once: asked for one by one, a dozen small ones take a second.
         """
         whole = self.store
         if whole.root is None:
-            keys = [ref.key for result in results for ref in result.outputs.values()]
             self.store = ReadAhead(whole, keys)
         try:
             yield

@@ -12,7 +12,7 @@ import getpass
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,11 +66,18 @@ class Registry:
         """The series of a name's finished runs."""
         return Series(self.store, f"models/{name}/runs", ("run", "run_key", "status", "version"))
 
-    def claim(self, name: str, run: str, run_key: str) -> int:
-        """A version number that nobody else has; visible only once its manifest is written."""
+    def claim(self, name: str, run: str, run_key: str, numbers: Sequence[int] | None = None) -> int:
+        """A version number that nobody else has; visible only once its manifest is written.
+
+        Args:
+            name: of the model.
+            run: which run claims it.
+            run_key: what its result depends on.
+            numbers: those in use, if somebody has just looked; more may have come since.
+        """
         owner = dataclasses.asdict(Owner.this())
         claim = {"run": run, "run_key": run_key, "owner": owner}
-        number = max(self.numbers(name), default=0) + 1
+        number = max(self.numbers(name) if numbers is None else numbers, default=0) + 1
         while not self.store.put_if_absent(
             f"{self.prefix(name, number)}/claim.json", readable_json(claim)
         ):
@@ -94,25 +101,32 @@ class Registry:
         key = f"{self.prefix(manifest.name, manifest.version)}/manifest.json"
         self.store.put_if_absent(key, manifest.to_bytes())
 
-    def abandoned(self, name: str, run: str, run_key: str) -> Manifest | None:
+    def abandoned(
+        self, name: str, run: str, run_key: str, numbers: Sequence[int] | None = None
+    ) -> Manifest | None:
         """The version of a run with this key that was killed right after publishing it, if any.
 
         Only where nobody else can still be at it, and no finished run speaks of it.
         """
-        for number in sorted(self.numbers(name), reverse=True)[:3]:
+
+        def found(number: int) -> Manifest | None:
             try:
                 claim = json.loads(self.store.get(f"{self.prefix(name, number)}/claim.json"))
                 if claim["run_key"] != run_key:
-                    continue
+                    return None
                 manifest = self.manifest(name, number)
                 ours = manifest.run_key == run_key and _abandoned(claim, manifest, run)
             except (IntegrityError, ConfigError, ValueError, KeyError, TypeError):
-                continue  # never finished, or damaged: not one to go on with
-            if not ours:
-                continue
-            if all(entry.value.get("version") != number for entry in self.runs(name).history()):
-                return manifest
-        return None
+                return None  # never finished, or damaged: not one to go on with
+            return manifest if ours else None
+
+        used = self.numbers(name) if numbers is None else numbers
+        newest = sorted(used, reverse=True)[:3]
+        ours = [manifest for manifest in together(self.store, found, newest) if manifest]
+        finished = (
+            {entry.value.get("version") for entry in self.runs(name).history()} if ours else ()
+        )
+        return next((each for each in ours if each.version not in finished), None)
 
     def manifest(self, name: str, version: int) -> Manifest:
         """The manifest of a version.
@@ -229,11 +243,7 @@ class Registry:
 
     def record_run(self, name: str, outcome: Mapping[str, Any]) -> Entry:
         """Appends a finished run to its series."""
-        series = self.runs(name)
-        while True:
-            entry = series.append(dict(outcome), after=series.latest())
-            if entry:
-                return entry
+        return self.runs(name).add(dict(outcome))
 
     def numbers(self, name: str) -> list[int]:
         """Every version number that is claimed, visible or not, ascending."""

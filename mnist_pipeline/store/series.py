@@ -73,6 +73,13 @@ class Series:
         """Every entry, oldest first."""
         return together(self.store, self.read, self.sequences())
 
+    def add(self, value: dict[str, Any]) -> Entry:
+        """Appends behind whatever is the latest now."""
+        sequence = max(self.sequences(), default=0) + 1
+        while not self.store.put_if_absent(self._key(sequence), readable_json(value)):
+            sequence += 1
+        return Entry(sequence, value)
+
     def append(self, value: dict[str, Any], *, after: Entry | None) -> Entry | None:
         """Appends behind the entry last seen; None if that is no longer the latest."""
         sequence = (after.sequence if after else 0) + 1
