@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from mnist_pipeline.config import Config
 from mnist_pipeline.refs import code_digest
-from mnist_pipeline.stages.publish import run_key_of
 from mnist_pipeline.stages.resolve import plugin_packages
+from mnist_pipeline.stages.run_key import run_key_of
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.store.manifest import PLUGIN, Manifest, environment, packages_in
 

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping
 from typing import Any
 
 from mnist_pipeline.config import Config
-from mnist_pipeline.data.drift import profile_with_answers
-from mnist_pipeline.errors import IntegrityError
 from mnist_pipeline.evaluate.gate import Evaluation, Finding
-from mnist_pipeline.model.recipe import PACE
-from mnist_pipeline.refs import code_digest, digest_of
-from mnist_pipeline.stages.evaluate import cost_of, evaluation_of
+from mnist_pipeline.stages.evaluate import evaluation_of
 from mnist_pipeline.stages.judge import Verdict, judge
-from mnist_pipeline.stages.resolve import plugin_packages
 from mnist_pipeline.stages.run import Run
+from mnist_pipeline.stages.run_key import run_key
 from mnist_pipeline.stages.transfer import Transfer, transfer
 from mnist_pipeline.stages.validate import Snapshot
+from mnist_pipeline.stages.version import make_version
 from mnist_pipeline.stages.version_report import render_report
-from mnist_pipeline.store.bundles import BUNDLE_FILES
-from mnist_pipeline.store.manifest import Manifest, environment
 from mnist_pipeline.store.memo import StageResult
 from mnist_pipeline.store.overrides import overrides
 from mnist_pipeline.store.registry import Registry, now
-from mnist_pipeline.store.together import together
 
 GATE_FAILED = 4
 STATUS = {"promote": "promoted", "hold": "held", "block": "blocked"}
@@ -52,46 +44,6 @@ class Outcome:
     report: str
     exit_code: int
     transfer: Transfer | None = None
-
-
-def run_key(config: Config, snapshot: Snapshot) -> str:
-    """A sha256 over what a run's result depends on: data, exam, configuration, code."""
-    return run_key_of(
-        config.to_json(),
-        dataset=snapshot.digest,
-        exam=snapshot.exam.digest if snapshot.exam else None,
-        exam_changed_to=snapshot.exam_changed_to,
-        packages=plugin_packages(config),
-        code=code_digest(),
-    )
-
-
-def run_key_of(
-    config: Mapping[str, Any],
-    *,
-    dataset: str,
-    exam: str | None,
-    exam_changed_to: str | None,
-    packages: Mapping[str, str],
-    code: str,
-) -> str:
-    """The same from its ingredients, today's or those that a manifest has written down."""
-    places = ("sources", "landing", "max_bad_files")
-    data = {key: value for key, value in config["data"].items() if key not in places}
-    gate = {key: value for key, value in config["gate"].items() if key != "fail_on_hold"}
-    train = {key: value for key, value in config["train"].items() if key not in PACE}
-    publish = {"promote": config["publish"]["promote"]}
-    return digest_of(
-        {
-            "dataset": dataset,
-            "exam": [exam, exam_changed_to],
-            # Where the rows came from is in the data set; how a hold is told, how a training is
-            # paced and where a version goes change no result.
-            "config": {**config, "data": data, "gate": gate, "train": train, "publish": publish},
-            "packages": dict(packages),
-            "code": code,
-        }
-    )
 
 
 def unchanged(run: Run, snapshot: Snapshot) -> Outcome | None:
@@ -192,7 +144,7 @@ def publish(
             if manifest is None:
                 version = registry.claim(run.config.name, run.id, key, numbers)
                 results = (normalized, trained, evaluated)
-                manifest = _make_version(run, version, snapshot, results, verdict, metrics, reading)
+                manifest = make_version(run, version, snapshot, results, verdict, metrics, reading)
             finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
         outcome = Outcome(
@@ -234,90 +186,6 @@ def _summary(candidate: Evaluation) -> dict[str, Any]:
     metrics = candidate.metrics.to_json()
     keys = ("accuracy", "log_loss", "ece", "n")
     return {key: metrics[key] for key in keys if metrics[key] is not None}
-
-
-def _make_version(
-    run: Run,
-    version: int,
-    snapshot: Snapshot,
-    results: tuple[StageResult, StageResult, StageResult],
-    verdict: Verdict,
-    metrics: dict[str, Any],
-    reading: Transfer | None,
-) -> Manifest:
-    """Writes the files of a version that was claimed, its manifest last."""
-    normalized, trained, evaluated = results
-    registry, name = Registry(run.store), run.config.name
-    sources = {file: trained.outputs[file] for file in (*BUNDLE_FILES, "history.json")}
-    sources |= {file: evaluated.outputs[file] for file in ("metrics.json", "golden.parquet")}
-    contents = {file: run.store.get(ref.key) for file, ref in sources.items()}
-    profile = run.store.get(normalized.outputs["profile.json"].key)
-    probabilities = evaluation_of(run, snapshot, evaluated).probabilities
-    contents["profile.json"] = profile_with_answers(profile, probabilities)
-    contents["report.html"] = render_report(
-        run,
-        snapshot,
-        normalized,
-        trained,
-        evaluated,
-        verdict.finding,
-        version=version,
-        champion=verdict.champion,
-        transfer=reading,
-    )
-    prefix = registry.prefix(name, version)
-    refs = together(
-        run.store, lambda item: run.store.put(f"{prefix}/{item[0]}", item[1]), contents.items()
-    )
-    files = dict(zip(contents, refs, strict=True))
-    against = verdict.seen.value["version"] if verdict.seen else None
-    manifest = Manifest(
-        name=name,
-        version=version,
-        created=now(),
-        run=run.id,
-        run_key=run_key(run.config, snapshot),
-        verdict={
-            "status": verdict.finding.status,
-            "reasons": list(verdict.finding.reasons),
-            "against": against,
-        },
-        metrics=metrics,
-        contract=run.contract.fingerprint,
-        dataset=snapshot.digest,
-        exam=snapshot.exam.digest if snapshot.exam else None,
-        config=run.config.meaning(),
-        code=code_digest(),
-        environment=environment(plugin_packages(run.config)),
-        files=files,
-        cost=cost_of(run, evaluated),
-    )
-    _check_named(run, snapshot, version)
-    registry.publish(manifest)
-    return manifest
-
-
-def _check_named(run: Run, snapshot: Snapshot, version: int) -> None:
-    """A last look, before a version is visible, at what it is going to name.
-
-    Raises:
-        IntegrityError: something is gone: the run stood still for so long that `gc` took it for
-            dead.
-    """
-    exam = [snapshot.exam.data.key] if snapshot.exam else []
-    parts = [part.key for part in snapshot.parts]
-    named = [f"datasets/{snapshot.digest}.json", snapshot.index.key, *exam, *parts]
-    registry, name = Registry(run.store), run.config.name
-    checks = [functools.partial(run.store.exists, key) for key in named]
-    checks.append(functools.partial(registry.holds_claim, name, version, run.id))
-    *there, ours = together(run.store, lambda check: check(), checks)
-    gone = [key for key, exists in zip(named, there, strict=True) if not exists]
-    if gone or not ours:
-        raise IntegrityError(
-            "what this run was about to publish was tidied away while it stood still",
-            gone=", ".join(gone) or f"its claim of version {version}",
-            remedy="run it again: it makes anew what is missing",
-        )
 
 
 def _promote(
