@@ -83,7 +83,7 @@ def _outside(
         remedy = f"check {_credentials_of(url)} in the environment, and what they may do"
     else:
         remedy, transient = (
-            f"check the network, run it again; on a slow line set {TIMEOUT}=300",
+            f"check the URL and the network, run it again; on a slow line set {TIMEOUT}=300",
             True,
         )
     return OutsideError(
