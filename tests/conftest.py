@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from s3 import make_bucket, s3_server_in
-from small import SETTINGS, write_idx
+from small import SETTINGS, drawn_digits, write_idx
 from webhooks import Webhook, listening_webhook
 
 from mnist_pipeline import plugins, tell
@@ -23,7 +23,6 @@ from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
 from mnist_pipeline.plugins import SEAMS, available
-from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 
@@ -31,8 +30,7 @@ from mnist_pipeline.store.objects import Store
 @pytest.fixture(scope="session")
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """600 drawn digits: images (600, 784) uint8, labels (600,) uint8."""
-    labels = (np.arange(600) % 10).astype(np.uint8)
-    return draw_digits(labels, np.random.default_rng(5)), labels
+    return drawn_digits(600)
 
 
 @pytest.fixture

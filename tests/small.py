@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_pipeline.sources.synthetic import draw_digits
+
 SETTINGS = (
     "model.kind=softmax",
     "train.epochs=2",
@@ -32,6 +34,19 @@ def write_idx(folder: Path, prefix: str, images: np.ndarray, labels: np.ndarray)
     pictures = images.reshape(-1, 28, 28)
     (folder / f"{prefix}-images-idx3-ubyte").write_bytes(idx_bytes(pictures))
     (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+
+
+def drawn_digits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawn digits, each class in turn: images (N, 784) uint8, labels (N,) uint8."""
+    labels = (np.arange(count) % 10).astype(np.uint8)
+    return draw_digits(labels, np.random.default_rng(5)), labels
+
+
+def write_digits(folder: Path, train: int = 400, exam: int = 200) -> None:
+    """A folder like MNIST's, of drawn digits."""
+    images, labels = drawn_digits(train + exam)
+    write_idx(folder, "train", images[:train], labels[:train])
+    write_idx(folder, "t10k", images[train:], labels[train:])
 
 
 def train_words(source: Path, workspace: Path | str, engine: str = "plain") -> list[str]:

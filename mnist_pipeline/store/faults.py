@@ -82,10 +82,8 @@ def _outside(
         what = f"the bucket of the {called} refuses to {verb}"
         remedy = f"check {_credentials_of(url)} in the environment, and what they may do"
     else:
-        remedy, transient = (
-            f"check the URL and the network, run it again; on a slow line set {TIMEOUT}=300",
-            True,
-        )
+        transient = True
+        remedy = f"check the URL and the network, run it again; on a slow line set {TIMEOUT}=300"
     return OutsideError(
         what,
         key=key or None,

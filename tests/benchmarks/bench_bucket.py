@@ -22,18 +22,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import obstore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from s3 import make_bucket, s3_server_in
-from small import write_idx
+from small import write_digits
 from wire import Wire, wire_to
 
 from mnist_pipeline import pipeline
 from mnist_pipeline.configfile import parse_setting, resolve
-from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.places import backend_at
@@ -49,10 +47,7 @@ def main() -> None:
     parser.add_argument("--hidden", default="[256,128]", help="units: how large the bundle is")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, s3_server_in(Path(name)) as server:
-        labels = (np.arange(3000) % 10).astype(np.uint8)
-        images = draw_digits(labels, np.random.default_rng(5))
-        write_idx(Path(name), "train", images[:2000], labels[:2000])
-        write_idx(Path(name), "t10k", images[2000:], labels[2000:])
+        write_digits(Path(name), 2000, 1000)
         environment = make_bucket(server, "digits")
         with wire_to(server) as wire:
             os.environ.update(environment, AWS_ENDPOINT_URL=wire.url)

@@ -20,14 +20,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from s3 import make_bucket, s3_server_in
-from small import write_idx
+from small import write_digits
 
-from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.store.places import TIMEOUT
 
 FAULTS = {
@@ -45,10 +42,7 @@ def main() -> None:
     wrong = 0
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        labels = (np.arange(600) % 10).astype(np.uint8)
-        images = draw_digits(labels, np.random.default_rng(5))
-        write_idx(folder / "idx", "train", images[:400], labels[:400])
-        write_idx(folder / "idx", "t10k", images[400:], labels[400:])
+        write_digits(folder / "idx")
         for place in options.places:
             faults = options.faults or FAULTS[place]
             wrong += _disturb(folder, place, faults, options.every)

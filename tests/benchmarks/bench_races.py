@@ -18,15 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crash_zygote import begun, ended, forked, train
 from s3 import make_bucket, s3_server_in
-from small import write_idx
+from small import write_digits
 
-from mnist_pipeline.sources.synthetic import draw_digits
 from mnist_pipeline.store.bundles import verify_version
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.registry import Registry
@@ -43,10 +40,7 @@ def main() -> None:
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        labels = (np.arange(600) % 10).astype(np.uint8)
-        images = draw_digits(labels, np.random.default_rng(5))
-        write_idx(folder / "idx", "train", images[:400], labels[:400])
-        write_idx(folder / "idx", "t10k", images[400:], labels[400:])
+        write_digits(folder / "idx")
         for place in options.places:
             if place == "folder":
                 wrong += _races(place, folder, str(folder / "workspace"), options.races)
