@@ -118,7 +118,7 @@ class Loader:
                 chosen = rows[begin:end]
                 # The default mode="raise" would gather into a second buffer first.
                 out = self._raw[: end - begin]
-                raw = np.take(self._images, chosen, axis=0, out=out, mode="clip")
+                raw = self._images.take(chosen, axis=0, out=out, mode="clip")
                 labels = self._labels[chosen]
             if self._distort:
                 raw = self._distort(raw, self._bent[: end - begin])

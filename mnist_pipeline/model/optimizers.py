@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mnist_pipeline.model.arrays import CHUNK, Array, FlatArrays
+from mnist_pipeline.model.arrays import CHUNK, Array, FlatArrays, aligned_zeros
 from mnist_pipeline.model.threads import Hands
 
 OptimizerName = Literal["sgd", "momentum", "adam", "adamw"]
@@ -103,21 +103,20 @@ class Optimizer:
         self.l2, self.momentum, self.beta1, self.beta2 = l2, momentum, beta1, beta2
         self.step = 0
         moments = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}[name]
-        self.moments = [np.zeros_like(parameters.buffer) for _ in range(moments)]
+        n, dtype = parameters.buffer.size, parameters.buffer.dtype
+        self.moments = [aligned_zeros(n, dtype) for _ in range(moments)]
         arrays = [parameters.buffer, gradients.buffer, *self.moments]
-        # No chunk straddles the border between matrices and vectors.
-        n, matrices = parameters.buffer.size, parameters.matrices
-        starts = [*range(0, matrices, CHUNK), *range(matrices, n, CHUNK)]
+        chunks = [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
         self._chunks = [
-            (start < matrices, [array[start:end] for array in arrays])
-            for start, end in zip(starts, [*starts[1:], n], strict=True)
+            (max(0, parameters.matrices - chunk.start), [array[chunk] for array in arrays])
+            for chunk in chunks
         ]
 
     def update(self, learning_rate: float, hands: Hands | None = None) -> None:
         """One step along the gradients, by more than one thread if there are `hands` for it."""
         self.step += 1
 
-        def work(chunk: tuple[bool, list[Array]]) -> None:
+        def work(chunk: tuple[int, list[Array]]) -> None:
             self._update(*chunk, learning_rate)
 
         if hands is None:
@@ -126,13 +125,14 @@ class Optimizer:
         else:
             hands.map(work, self._chunks)
 
-    def _update(self, is_matrix: bool, arrays: list[Array], learning_rate: float) -> None:
+    def _update(self, decaying: int, arrays: list[Array], learning_rate: float) -> None:
+        """One chunk, of which the first `decaying` numbers, if it has as many, are matrices'."""
         theta, g, *moments = arrays
-        if is_matrix and self.l2:
+        if decaying and self.l2:
             if self.name == "adamw":
-                theta *= 1 - learning_rate * self.l2
+                theta[:decaying] *= 1 - learning_rate * self.l2
             else:
-                g += self.l2 * theta
+                g[:decaying] += self.l2 * theta[:decaying]
         match self.name:
             case "sgd":
                 sgd(theta, g, learning_rate=learning_rate)

@@ -131,7 +131,8 @@ class Training:
                 raise self.watch.lateness(self.step)
             self.take_step(hands)
             evaluated = self.step % self.interval == 0 or self.step == self.total_steps
-            mean_loss = sum(self.losses) / len(self.losses)
+            due = evaluated or time.monotonic() >= next_report  # the clock paces reports alone
+            mean_loss = sum(self.losses) / len(self.losses) if due else math.nan
             if evaluated:
                 self.laps.start()
                 self.evaluate(mean_loss)
@@ -140,8 +141,7 @@ class Training:
                 self.laps.start()
                 checkpoints.save(self.checkpoint())
                 self.laps.lap("checkpoints")
-            if evaluated or time.monotonic() >= next_report:
-                # The clock paces reports, nothing else.
+            if due:
                 next_report = time.monotonic() + SECONDS_A_REPORT
                 report(self.progress(mean_loss))
         return self.result()
