@@ -4,7 +4,8 @@
 
 All do the same work on one thread: draw a permutation, gather a batch, forward, loss (read as a
 number every step), backward, Adam. Times are CPU seconds; the contenders take turns, so that a
-noisy neighbour meets them all, and the median counts. Ours is an epoch of `trainer.train` itself,
+noisy neighbour meets them all, and the median counts. A perceptron's epoch is a third of three, so
+that what a training does once weighs as little as it does in life. Ours is `trainer.train` itself,
 checks and evaluation included. The second table is wall time: one core against two. PyTorch and
 scikit-learn are no dependencies: where one is missing its columns are empty, and that is said.
 """
@@ -33,7 +34,8 @@ from mnist_pipeline.model.threads import single_threaded_blas
 from mnist_pipeline.model.trainer import train
 
 PIXELS, CLASSES, SIDE = 784, 10, 28
-Epoch = Callable[[], None]
+Epochs = Callable[[int], None]
+"""Trains for so many epochs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Case:
             return f"cnn {self.model.kernel}x{self.model.kernel} {stages}, batch {self.batch_size}"
         sizes = "-".join(str(size) for size in self.sizes)
         return f"{sizes}, batch {self.batch_size}"
+
+    @property
+    def epochs(self) -> int:
+        """How many are timed at a time."""
+        return 1 if isinstance(self.model, Cnn) else 3
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -70,15 +77,15 @@ CASES = (
 TWO_CORES = (Case(Mlp(hidden=(512, 256)), 1024, {"one core": 0.62}), Case(STANDARD, 128))
 
 
-def ours(case: Case, images: np.ndarray, labels: np.ndarray, threads: int = 1) -> Epoch:
-    """One epoch of `trainer.train`."""
+def ours(case: Case, images: np.ndarray, labels: np.ndarray, threads: int = 1) -> Epochs:
+    """`trainer.train`."""
     normalizer = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
-    recipe = Recipe(epochs=1, batch_size=case.batch_size, schedule="constant")
 
-    def epoch() -> None:
+    def run(epochs: int) -> None:
+        recipe = Recipe(epochs=epochs, batch_size=case.batch_size, schedule="constant")
         train(case.model, images, labels, normalizer, recipe, classes=CLASSES, threads=threads)
 
-    return epoch
+    return run
 
 
 def torch_network(case: Case) -> Any:
@@ -112,8 +119,8 @@ def torch_network(case: Case) -> Any:
     return nn.Sequential(*modules)
 
 
-def torch_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
-    """The same epoch as a plain PyTorch program: eager, torch.optim.Adam, float32 tensors."""
+def torch_epochs(case: Case, images: np.ndarray, labels: np.ndarray) -> Epochs:
+    """The same epochs as a plain PyTorch program: eager, torch.optim.Adam, float32 tensors."""
     import torch
     from torch import nn
 
@@ -137,27 +144,31 @@ def torch_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
             optimizer.step()
             total += loss.item()
 
-    return epoch
+    def run(epochs: int) -> None:
+        for _ in range(epochs):
+            epoch()
+
+    return run
 
 
-def sklearn_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
-    """The same epoch of scikit-learn's MLPClassifier."""
+def sklearn_epochs(case: Case, images: np.ndarray, labels: np.ndarray) -> Epochs:
+    """The same epochs of scikit-learn's MLPClassifier."""
     from sklearn.neural_network import MLPClassifier
 
     X = images.astype(np.float32) / 255
 
-    def epoch() -> None:
+    def run(epochs: int) -> None:
         with single_threaded_blas(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one epoch does not converge
-            MLPClassifier(case.sizes[1:-1], batch_size=case.batch_size, max_iter=1, alpha=0.0).fit(
-                X, labels
-            )
+            warnings.simplefilter("ignore")  # so few epochs do not converge
+            MLPClassifier(
+                case.sizes[1:-1], batch_size=case.batch_size, max_iter=epochs, alpha=0.0
+            ).fit(X, labels)
 
-    return epoch
+    return run
 
 
-def products_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
-    """Only the matrix products of the epoch: what no NumPy program can go below."""
+def products_epochs(case: Case, images: np.ndarray, labels: np.ndarray) -> Epochs:
+    """Only the matrix products of the epochs: what no NumPy program can go below."""
     rng = np.random.default_rng(0)
     B = case.batch_size
     activations = [rng.random((B, size), dtype=np.float32) for size in case.sizes]
@@ -167,9 +178,9 @@ def products_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
     ]
     gradients = [np.empty_like(W) for W in weights]
 
-    def epoch() -> None:
+    def run(epochs: int) -> None:
         with single_threaded_blas():
-            for _ in range(math.ceil(len(images) / B)):
+            for _ in range(epochs * math.ceil(len(images) / B)):
                 for x, W in zip(activations, weights, strict=False):
                     x @ W.T
                 for x, dz, dW in zip(activations, activations[1:], gradients, strict=False):
@@ -177,27 +188,27 @@ def products_epoch(case: Case, images: np.ndarray, labels: np.ndarray) -> Epoch:
                 for dz, W in zip(activations[2:], weights[1:], strict=False):
                     dz @ W
 
-    return epoch
+    return run
 
 
-RIVALS: dict[str, Callable[[Case, np.ndarray, np.ndarray], Epoch]] = {
-    "torch": torch_epoch,
-    "sklearn": sklearn_epoch,
-    "products": products_epoch,
+RIVALS: dict[str, Callable[[Case, np.ndarray, np.ndarray], Epochs]] = {
+    "torch": torch_epochs,
+    "sklearn": sklearn_epochs,
+    "products": products_epochs,
 }
 
 
 def medians(
-    contenders: dict[str, Epoch], repeats: int, clock: Callable[[], float]
+    contenders: dict[str, Epochs], case: Case, repeats: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """The median seconds of each, taking turns; one round before it to warm up."""
+    """The median seconds an epoch of each, taking turns; one round before it to warm up."""
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(repeats + 1):
         for name, run in contenders.items():
             started = clock()
-            run()
+            run(case.epochs)
             if turn:
-                times[name].append(clock() - started)
+                times[name].append((clock() - started) / case.epochs)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -238,7 +249,7 @@ def main() -> int:
         contenders = {"ours": ours(case, images, labels)} | {
             name: RIVALS[name](case, images, labels) for name in able if name in there
         }
-        seconds = medians(contenders, arguments.repeats, time.process_time)
+        seconds = medians(contenders, case, arguments.repeats, time.process_time)
         held = compare(case, seconds, tuple(RIVALS)) and held
     print(f"\n{'two cores, wall time an epoch':<34}{'ours, ms':>8}{'/ one core':>18}")
     for case in TWO_CORES:
@@ -246,10 +257,8 @@ def main() -> int:
             "ours": ours(case, images, labels, threads=2),
             "one core": ours(case, images, labels, threads=1),
         }
-        held = (
-            compare(case, medians(contenders, arguments.repeats, time.perf_counter), ("one core",))
-            and held
-        )
+        seconds = medians(contenders, case, arguments.repeats, time.perf_counter)
+        held = compare(case, seconds, ("one core",)) and held
     print("\nthe bars hold" if held else "\na bar is missed")
     return 0 if held else 1
 
