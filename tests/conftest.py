@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from s3 import make_bucket, s3_server_in
 from small import SETTINGS, drawn_digits, write_idx
 from webhooks import Webhook, listening_webhook
@@ -25,6 +26,11 @@ from mnist_pipeline.pipeline import Result, run_pipeline
 from mnist_pipeline.plugins import SEAMS, available
 from mnist_pipeline.stages.run import Run
 from mnist_pipeline.store.objects import Store
+
+# Where CI is set, Hypothesis takes a profile of its own: more examples, and always the same.
+if "CI" not in os.environ:
+    settings.register_profile("contributor", max_examples=40, deadline=None)
+    settings.load_profile("contributor")
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,6 @@ def histories(first: int, count: int, steps: int) -> dict:
         return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
 
 
-def test_a_random_history() -> None:
-    answer = histories(1, 1, 6)
-    assert answer["wrong"] == []
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_many_random_histories() -> None:

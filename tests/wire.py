@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+from loopback import serving
+
 Fault = Literal["error", "cut", "hang", "lost", "half"]
 """A 503; a line cut before the request arrives; no answer; an answer that is lost; half of it."""
 
@@ -28,8 +30,6 @@ class Wire(ThreadingHTTPServer):
         delay: seconds that every request takes longer.
     """
 
-    daemon_threads = True
-
     def __init__(self, server: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.server = server
@@ -37,15 +37,12 @@ class Wire(ThreadingHTTPServer):
         self.fault: Callable[[int, str], Fault | None] = lambda n, method: None
         self.delay = 0.0
         self.counting = threading.Lock()
+        self.url = ""
         self.forget()
 
     def forget(self) -> None:
         self.fetched: list[str] = []
         self.calls = self.listings = self.carried = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, *_: object) -> None:
         """A client that has gone away is none of our business."""
@@ -116,9 +113,6 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def wire_to(server: str) -> Iterator[Wire]:
     """A `Wire` that is up inside the block."""
-    with Wire(server) as wire:
-        thread = threading.Thread(target=wire.serve_forever, daemon=True)
-        thread.start()
+    wire = Wire(server)
+    with serving(wire) as wire.url:
         yield wire
-        wire.shutdown()
-        thread.join()

@@ -231,7 +231,7 @@ def killed_at(call: int, target: Target, content: str, rejected: str) -> bool:
 
 @FOLDERS
 @pytest.mark.parametrize("old", [None, "old"])
-@pytest.mark.parametrize("rejected", ["", "some"])
+@pytest.mark.parametrize("rejected", ["", pytest.param("some", marks=pytest.mark.slow)])
 def test_killed_before_any_step(
     folder: bool, old: str | None, rejected: str, tmp_path: Path
 ) -> None:

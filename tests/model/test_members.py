@@ -283,7 +283,14 @@ def test_a_script_is_not_run_again_by_its_children(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "ending",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_children_end_with_their_parent(ending: signal.Signals, tmp_path: Path) -> None:
     errors = tmp_path / "errors"
     with errors.open("wb") as file:

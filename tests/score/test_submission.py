@@ -53,6 +53,7 @@ def test_columns_in_any_order_and_a_label_that_is_ignored(
     assert to.read_text() == expected(model, images)
 
 
+@pytest.mark.slow
 def test_28000_rows(score: Any, digits: Any, model: Bundle, tmp_path: Path) -> None:
     images = np.resize(digits[0], (28_000, 784))
     to = tmp_path / "submission.csv"

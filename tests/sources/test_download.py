@@ -10,13 +10,13 @@ import itertools
 import multiprocessing
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from loopback import serving
 
 from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.sources.download import Wanted, fault, fetch
@@ -84,23 +84,16 @@ def running(*answers: Answer) -> Iterator[Server]:
             with contextlib.suppress(OSError):
                 for at in range(0, len(body), 1024):
                     time.sleep(answer.pause)
-                    self.wfile.write(body[at : at + 1024])
+                    # Counted first: whoever has the last byte may ask how many there were.
                     state.sent += len(body[at : at + 1024])
+                    self.wfile.write(body[at : at + 1024])
 
         def log_message(self, *args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/mnist"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        state.url = f"{address}/mnist"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loopback import serving
 
 from mnist_pipeline import plugins
 from mnist_pipeline.contract.spec import ImageContract
@@ -75,12 +75,8 @@ def mirror(folder: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(
         ("127.0.0.1", 0), partial(_QuietHandler, directory=str(folder.parent))
     )
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/{folder.name}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(server) as address:
+        yield f"{address}/{folder.name}"
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):

@@ -130,6 +130,7 @@ def paths_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_broken_off_anywhere_the_next_one_goes_on(tmp_path: Path, dead_pid: int) -> None:
     full, folder = Store.open(tmp_path / "full"), tmp_path / "copy"
     put_dataset(full, D, "p1")

@@ -242,6 +242,7 @@ def test_a_reader_sees_old_bytes_or_new_ones_never_a_mixture(store: Store) -> No
     assert reads > 0
 
 
+@pytest.mark.slow
 def test_a_folder_may_be_tidied_away_while_a_file_goes_into_it(
     folder_store: Store, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from loopback import serving
+
 
 class Proxy:
     """Hands requests on, and answers back.
@@ -33,7 +35,6 @@ class Proxy:
         self.hanging = threading.Event()
         self.over = threading.Event()
         self.url = ""
-        self.port = 0
 
 
 @contextlib.contextmanager
@@ -99,19 +100,11 @@ def proxying(port: int) -> Iterator[Proxy]:
 
         def log_message(self, *_: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    proxy.port = server.server_port
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        proxy.over.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as proxy.url:
+        try:
+            yield proxy
+        finally:
+            proxy.over.set()
 
 
 def _basic(credentials: tuple[str, str]) -> str:
