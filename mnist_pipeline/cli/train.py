@@ -56,7 +56,9 @@ mlp` and the like describe the keys of a plugin, `--show-config` prints what wou
 @click.option(
     "--landing", "landing", multiple=True, metavar="SPEC", help="Where more arrives by day."
 )
-@click.option("--preset", metavar="NAME", help="fast (default), standard, nightly, best or tutorial.")
+@click.option(
+    "--preset", metavar="NAME", help="fast (default), standard, nightly, best or tutorial."
+)
 @click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One key, repeatable.")
 @click.option("--seed", type=int, help="Of everything that is random.")
