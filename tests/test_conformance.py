@@ -16,8 +16,8 @@ from small import write_idx
 from mnist_pipeline.contract.records import Records
 from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.evaluate.gate import Finding, Floors
-from mnist_pipeline.model.networks import Softmax
 from mnist_pipeline.model.normalize import Scale
+from mnist_pipeline.model.perceptrons import Softmax
 from mnist_pipeline.plugins import available, build, option
 from mnist_pipeline.sources.synthetic import Synthetic
 from mnist_pipeline.store.publishers import FinishedVersion

@@ -18,7 +18,7 @@ from mnist_pipeline.cli import main
 from mnist_pipeline.configfile import resolve
 from mnist_pipeline.export.onnx_file import onnx_bytes
 from mnist_pipeline.export.onnx_publisher import Onnx
-from mnist_pipeline.model.networks import Softmax
+from mnist_pipeline.model.perceptrons import Softmax
 from mnist_pipeline.stages.resolve import publishers_of
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.testing.publishers import small_version

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,12 +19,12 @@ import obstore
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import LocalStore
 
-from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.refs import Ref, sha256, sha256_of_file
 from mnist_pipeline.store.faults import ObjectChangedError as ObjectChangedError
 from mnist_pipeline.store.faults import ObjectMissingError as ObjectMissingError
 from mnist_pipeline.store.faults import WorkspaceMissingError as WorkspaceMissingError
 from mnist_pipeline.store.faults import changed, explained, is_full, missing
+from mnist_pipeline.store.folders import folder_at
 from mnist_pipeline.store.info import ObjectInfo as ObjectInfo
 from mnist_pipeline.store.places import backend_at, is_url
 from mnist_pipeline.store.remote import BLOCK, RemoteFile
@@ -81,36 +80,8 @@ class Store:
         text = str(where)
         if is_url(text):
             return cls(backend_at(text, called), text, called=called)
-        folder = Path(os.path.expanduser(text.removeprefix("file://")))  # noqa: PTH111 (never fails)
-        return cls._open_folder(folder, text, writable, called)
-
-    @classmethod
-    def _open_folder(cls, folder: Path, text: str, writable: bool, called: str) -> Store:
-        facts: dict[str, Any] = {called: text}
-        try:
-            if writable:
-                folder.mkdir(parents=True, exist_ok=True)
-            root = folder.resolve(strict=True)
-            if not root.is_dir():
-                raise NotADirectoryError(20, "it is a file, not a folder")
-            effective = os.access in os.supports_effective_ids
-            if writable and not os.access(root, os.W_OK | os.X_OK, effective_ids=effective):
-                raise PermissionError(13, "Permission denied", str(root))
-            return cls(LocalStore(str(root)), text, root, called)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and not writable:
-                raise WorkspaceMissingError(
-                    "there is no workspace",
-                    workspace=text,
-                    remedy="check --workspace; `mnist-pipeline train` makes one",
-                ) from None
-            taken = isinstance(error, FileExistsError)
-            raise OutsideError(
-                f"the {called} cannot be {'written' if writable else 'read'}",
-                cause="it is a file, not a folder" if taken else error.strerror or str(error),
-                remedy=f"choose another folder with --{called} or mend its permissions",
-                **facts,
-            ) from None
+        root = folder_at(text, called, writable=writable)
+        return cls(LocalStore(str(root)), text, root, called)
 
     @property
     def place(self) -> str:

@@ -12,8 +12,8 @@ from mnist_pipeline.config import Config
 from mnist_pipeline.contract.spec import DIGITS, ImageContract
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.refs import readable_json
 from mnist_pipeline.store.bundles import bundle_files, golden_file
 from mnist_pipeline.store.manifest import Manifest, environment

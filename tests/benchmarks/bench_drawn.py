@@ -26,8 +26,9 @@ import numpy as np
 from mnist_pipeline import plugins
 from mnist_pipeline.configfile import load_preset, resolve
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.model.networks import Mlp, Model
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train
 from mnist_pipeline.sources import hand

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from mnist_pipeline.model.cnn import Cnn
-from mnist_pipeline.model.networks import Mlp, Model
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import single_threaded_blas
 from mnist_pipeline.model.trainer import train

@@ -170,7 +170,8 @@ STRANGER = """
 from __future__ import annotations
 import dataclasses
 import numpy as np
-from mnist_pipeline.model.networks import Model, Softmax
+from mnist_pipeline.model.networks import Model
+from mnist_pipeline.model.perceptrons import Softmax
 from mnist_pipeline.plugins import option
 
 @dataclasses.dataclass(frozen=True)

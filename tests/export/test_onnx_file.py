@@ -19,7 +19,7 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import IntegrityError, OutsideError
 from mnist_pipeline.export.onnx_file import IR_VERSION, OPSET, onnx_bytes, onnx_file
 from mnist_pipeline.model.deskew import straighten
-from mnist_pipeline.model.networks import Mlp
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.refs import sha256
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.publishers import FinishedVersion

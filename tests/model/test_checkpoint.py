@@ -16,8 +16,9 @@ from mnist_pipeline.errors import TrainingError
 from mnist_pipeline.model.augment import Augmentation
 from mnist_pipeline.model.checkpoint import Checkpoint, Checkpoints
 from mnist_pipeline.model.cnn import Cnn
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 from mnist_pipeline.model.progress import Progress, TrainingResult
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train

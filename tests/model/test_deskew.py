@@ -17,8 +17,8 @@ from mnist_pipeline.errors import ConfigError, DataError
 from mnist_pipeline.model import deskew
 from mnist_pipeline.model.batches import Loader, Order
 from mnist_pipeline.model.deskew import ROWS, Deskew, straighten
-from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale, Standardize
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.model.predictor import BATCH
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train

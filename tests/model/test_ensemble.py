@@ -13,8 +13,9 @@ from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.model.arrays import FlatArrays
 from mnist_pipeline.model.cnn import Cnn
 from mnist_pipeline.model.ensemble import Ensemble, own
-from mnist_pipeline.model.networks import Mlp, Model
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp
 
 SCALE = FittedNormalizer("scale.v1", Scale(), {"pixels": PIXELS})
 IMAGES, LABELS = toy_digits(700)

@@ -17,9 +17,10 @@ from mnist_pipeline.model.augment import Augmentation
 from mnist_pipeline.model.batches import Loader, Rows
 from mnist_pipeline.model.cnn import Cnn
 from mnist_pipeline.model.lanes import Lane, batch_gradient
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
 from mnist_pipeline.model.optimizers import FLUSH_EVERY, Optimizer
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 from mnist_pipeline.model.progress import TrainingResult
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.threads import Hands

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.errors import DataError
 from mnist_pipeline.model.arrays import Array, Parameters
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Normalizer
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 from mnist_pipeline.model.predictor import BATCH, Predictor
 
 RNG = np.random.default_rng(0)

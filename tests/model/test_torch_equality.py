@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mnist_pipeline.model.arrays import FlatArrays, Parameters
 from mnist_pipeline.model.cnn import Cnn
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.optimizers import Optimizer
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 
 torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)")
 

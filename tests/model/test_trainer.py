@@ -9,8 +9,9 @@ from toy_digits import CLASSES, PIXELS, toy_digits
 
 from mnist_pipeline.errors import ConfigError, DataError, TrainingError
 from mnist_pipeline.model.augment import Augmentation
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 from mnist_pipeline.model.progress import Progress, TrainingResult
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train

@@ -6,8 +6,8 @@ import pytest
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import DataError, IntegrityError
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.model.predictor import VIEWS, Predictor
 from mnist_pipeline.store.bundles import bundle_files, bundle_from
 

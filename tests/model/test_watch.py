@@ -7,8 +7,9 @@ import pytest
 from toy_digits import CLASSES, PIXELS, toy_digits
 
 from mnist_pipeline.errors import TrainingError
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer, Scale
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 from mnist_pipeline.model.recipe import Recipe
 from mnist_pipeline.model.trainer import train
 from mnist_pipeline.model.watch import Watch

@@ -8,8 +8,8 @@ import numpy as np
 
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.model.bundle import Bundle
-from mnist_pipeline.model.networks import Mlp
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.perceptrons import Mlp
 from mnist_pipeline.refs import Ref
 from mnist_pipeline.store.bundles import bundle_files, golden_file
 from mnist_pipeline.store.manifest import Manifest

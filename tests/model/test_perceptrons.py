@@ -8,8 +8,9 @@ from toy_digits import CLASSES, PIXELS, toy_digits
 from mnist_pipeline import plugins
 from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.model.arrays import Parameters
-from mnist_pipeline.model.networks import Mlp, Model, Softmax
+from mnist_pipeline.model.networks import Model
 from mnist_pipeline.model.normalize import FittedNormalizer
+from mnist_pipeline.model.perceptrons import Mlp, Softmax
 
 MODELS: list[Model] = [
     Softmax(),
