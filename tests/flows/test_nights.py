@@ -127,12 +127,12 @@ def test_nights_that_are_killed_overlap_or_come_late(nights: Nights) -> None:
     late = wait_for(lambda: enough(nights.runs("Late"), 3))
     assert nights.versions() == 0
 
-    # Nobody worked for three nights: one is made up for, the others are not.
+    # Nobody worked for three nights: one is made up for, the others are not. (A fourth may have
+    # come due since, and be the one.)
     worker = prefect.start_worker(nights.elsewhere)
     (done,) = wait_for(lambda: nights.runs("Completed"))
-    names = [nights.state(each)["name"] for each in late]
-    assert done["id"] in [each["id"] for each in late]
-    assert names.count("Cancelled") == len(late) - 1
+    others = [nights.state(each)["name"] for each in late if each["id"] != done["id"]]
+    assert set(others) == {"Cancelled"}
     assert [end["status"] for end in nights.ends()] == ["promoted"]
 
     # The server is killed while a run is at work, and started again: the run does not notice.
