@@ -132,6 +132,8 @@ MAKE = ["make", "--rows", "10"]
         ([*MAKE, "--format", "csv", "--output", "taken.csv"], 2, "--overwrite"),
         ([*MAKE, "--format", "idx", "--output", "."], 2, "folder"),
         ([*MAKE, "--format", "idx", "--output", "/dev/null"], 2, "no folder"),
+        ([*MAKE, "--format", "csv", "--output", "s3://bucket/x.csv"], 2, "on disk"),
+        (["sheet", "synthetic", "--output", "s3://bucket/x.png"], 2, "on disk"),
         (["make", "--rows", "0", "--format", "csv", "--output", "x"], 2, "--rows"),
         (["convert", "--format", "csv", "--output", "x"], 2, "SPEC"),
         (["convert", "minst", "--format", "csv", "--output", "x"], 2, "'mnist'"),

@@ -154,11 +154,11 @@ def sheet(
 ) -> None:
     """Draw a contact sheet: a row for each class, in order, with its first images."""
     from mnist_pipeline.convert.sheet import write_sheet
-    from mnist_pipeline.sources.files import path_of
+    from mnist_pipeline.convert.target import output_path
 
     drawn = write_sheet(
         spec,
-        path_of(output),
+        output_path(output),
         columns=columns,
         labelled=not unlabelled,
         overwrite=overwrite,
@@ -184,12 +184,12 @@ def _convert(
     from mnist_pipeline.configfile import parse_setting, resolve
     from mnist_pipeline.convert.conversion import convert
     from mnist_pipeline.convert.formats import Form
-    from mnist_pipeline.sources.files import path_of
+    from mnist_pipeline.convert.target import output_path
 
     config = resolve([*map(parse_setting, settings), {"data": {"sources": list(specs)}}])
     done = convert(
         specs,
-        path_of(output),
+        output_path(output),
         Form(format, labelled=not unlabelled, compress=compress, layout=layout),
         max_reject_fraction=config.data.max_reject_fraction,
         overwrite=overwrite,

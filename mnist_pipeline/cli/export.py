@@ -66,11 +66,11 @@ def export(
 
 
 def _onnx(version: FinishedVersion, output: str, *, overwrite: bool) -> tuple[dict[str, Any], str]:
-    from mnist_pipeline.export.onnx_file import onnx_file
+    from mnist_pipeline.export.onnx_file import SIGNATURE, onnx_file
     from mnist_pipeline.export.target import ExportTarget
     from mnist_pipeline.refs import sha256
 
-    target = ExportTarget(output, overwrite=overwrite)
+    target = ExportTarget(output, overwrite=overwrite, signature=SIGNATURE)
     exported = onnx_file(version)
     target.write(exported.data)
     data = {
@@ -90,19 +90,10 @@ def _onnx(version: FinishedVersion, output: str, *, overwrite: bool) -> tuple[di
 def _huggingface(
     version: FinishedVersion, output: str, *, overwrite: bool, license: str | None
 ) -> tuple[dict[str, Any], str]:
-    from mnist_pipeline.convert.target import Target
+    from mnist_pipeline.convert.target import Target, output_path
     from mnist_pipeline.export.huggingface import OWN, model_folder
-    from mnist_pipeline.sources.files import path_of
-    from mnist_pipeline.store.places import is_url
 
-    if is_url(output):
-        raise ConfigError(
-            "this export is a folder on disk",
-            output=output,
-            remedy="name a folder with --output, and upload that: "
-            "`huggingface-cli upload USER/NAME FOLDER`",
-        )
-    target = Target(path_of(output), folder=True, overwrite=overwrite, own=OWN)
+    target = Target(output_path(output), folder=True, overwrite=overwrite, own=OWN)
     target.check()
     files = model_folder(version, license)
     with target.staged() as staging:

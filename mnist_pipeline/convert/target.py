@@ -17,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_pipeline.errors import ConfigError, OutsideError
+from mnist_pipeline.sources.files import path_of
+from mnist_pipeline.store.credentials import without_secrets
 from mnist_pipeline.store.objects import SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.owner import Owner
+from mnist_pipeline.store.places import is_url
 
 _HIDDEN = ".mnist-pipeline-"
 _FEW_FILES = 16
@@ -29,6 +32,22 @@ _OWN = re.compile(
     r"|(train|test)(\.csv|\.csv\.gz|\.parquet)"
     r"|((train|test)/)?([^/]+/)?[0-9]{7,}\.png"
 )
+
+
+def output_path(output: str) -> Path:
+    """The path that a user means with --output.
+
+    Raises:
+        ConfigError: it is a URL of a bucket.
+        DataError: it cannot be a path.
+    """
+    if is_url(output):
+        raise ConfigError(
+            "this output is a file or a folder on disk",
+            output=without_secrets(output),
+            remedy="name a path with --output, and copy from there to the bucket",
+        )
+    return path_of(output.removeprefix("file://"))
 
 
 class Target:

@@ -26,6 +26,10 @@ from mnist_pipeline.store.publishers import FinishedVersion
 OPSET, IR_VERSION = 13, 7
 """Those of ONNX 1.8 (2020): all that is needed, and every runtime since then reads them."""
 
+PRODUCER = "mnist-pipeline"
+SIGNATURE = bytes([0x12, len(PRODUCER)]) + PRODUCER.encode()
+"""How the name of the producer stands right behind the IR version: field 2 of onnx.proto."""
+
 
 @dataclasses.dataclass(frozen=True)
 class OnnxFile:
@@ -87,7 +91,7 @@ def onnx_bytes(bundle: Bundle, name: str, about: dict[str, str]) -> bytes:
         helper.make_graph(nodes, name, inputs, outputs, constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
-        producer_name="mnist-pipeline",
+        producer_name=PRODUCER,
         producer_version=__version__,
     )
     helper.set_model_props(model, about)

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from mnist_pipeline.convert.target import Target
+from pathlib import Path
+
+from mnist_pipeline.convert.target import Target, output_path
 from mnist_pipeline.errors import ConfigError
-from mnist_pipeline.sources.files import path_of
 from mnist_pipeline.store.objects import Store
-from mnist_pipeline.store.places import is_url
+from mnist_pipeline.store.places import check_place, is_url
+
+BEGINNING = 64
+"""Bytes of a file that tell what wrote it."""
 
 
 class ExportTarget:
     """A file to be written, named by a path or a URL.
+
+    Args:
+        output: the path or URL.
+        overwrite: whether a file may be replaced that holds the `signature`.
+        signature: bytes that stand near the beginning of such files, and of no others.
 
     Raises:
         ConfigError: it is there already and is not to be replaced, or cannot be a file.
         OutsideError: nobody may look there.
     """
 
-    def __init__(self, output: str, *, overwrite: bool) -> None:
+    def __init__(self, output: str, *, overwrite: bool, signature: bytes) -> None:
         self.output, self._overwrite = output, overwrite
         if not is_url(output):
-            self._target = Target(
-                path_of(output.removeprefix("file://")), folder=False, overwrite=overwrite
-            )
+            path = output_path(output)
+            self._target = Target(path, folder=False, overwrite=overwrite)
             self._target.check()
             self.output = str(self._target.path)
+            if self._target.path.is_file():
+                with self._target.path.open("rb") as file:
+                    self._check_own(file.read(BEGINNING), signature)
             return
+        check_place(output, "output")
         folder, _, self._name = output.rpartition("/")
         if not self._name or folder.endswith(":/"):
             raise ConfigError(
@@ -34,8 +46,14 @@ class ExportTarget:
                 remedy="name an object in a bucket, e.g. s3://models/digits-3.onnx",
             )
         self._store = Store.open(folder, called="output")
-        if not overwrite and self._store.exists(self._name):
-            raise self._taken()
+        if self._store.exists(self._name):
+            if not overwrite:
+                raise self._taken()
+            with (
+                self._store.reader(self._name, block=BEGINNING) as found,
+                found.open("rb") if isinstance(found, Path) else found as file,
+            ):
+                self._check_own(file.read(BEGINNING), signature)
 
     def write(self, data: bytes) -> None:
         """Puts the whole file there in one step.
@@ -52,6 +70,14 @@ class ExportTarget:
             self._store.put(self._name, data)
         elif not self._store.put_if_absent(self._name, data):
             raise self._taken()
+
+    def _check_own(self, beginning: bytes, signature: bytes) -> None:
+        if signature not in beginning:
+            raise ConfigError(
+                "the output exists and is no such export",
+                output=self.output,
+                remedy="choose another --output, or move that file away",
+            )
 
     def _taken(self) -> ConfigError:
         return ConfigError(

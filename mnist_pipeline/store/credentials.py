@@ -1,8 +1,12 @@
-"""Whose credentials open a bucket: those of the environment, or the profile of AWS's own tools."""
+"""Whose credentials open a bucket: those of the environment, or the profile of AWS's own tools.
+
+And how texts are kept free of them.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +58,21 @@ def profile_for(url: str) -> Any:
             **facts,
             remedy=f"choose another with AWS_PROFILE, log in again, or {otherwise}",
         ) from None
+
+
+def credentials_of(url: str) -> str:
+    """The variables that open a bucket."""
+    if url.startswith("s3"):
+        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,"
+    if url.startswith("gs"):
+        return "GOOGLE_APPLICATION_CREDENTIALS"
+    return "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs have neither user nor password nor query.
+
+    A query may hold a signature that opens the bucket to whoever reads it.
+    """
+    text = re.sub(r"(://)[^\s/?#@]*@", r"\1…@", text)
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", text)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
+    InvalidPathError,
     NotFoundError,
     PermissionDeniedError,
     PreconditionError,
@@ -16,10 +18,12 @@ from obstore.exceptions import (
 )
 
 from mnist_pipeline.errors import IntegrityError, OutsideError
+from mnist_pipeline.store.credentials import credentials_of, without_secrets
 from mnist_pipeline.store.places import TIMEOUT
 
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
 """How S3, Azure and Google say that it is not the object that is missing."""
+_REFUSED = re.compile(r"status code: 40[13]\b")
 _METADATA_SERVICE = "169.254.169.254"
 """Where machines of the cloud ask for credentials, and others in vain when they have none."""
 
@@ -73,51 +77,52 @@ def _outside(
         remedy += "; nothing was published"
     elif not remote:
         remedy = f"check that the {called} can be reached and written"
-    elif isinstance(error, NotFoundError | FileNotFoundError):
+    elif isinstance(error, NotFoundError | FileNotFoundError) or _NO_BUCKET.search(said):
         what, remedy = f"the {called}'s bucket does not exist", "make it, or check the URL"
+    elif isinstance(error, InvalidPathError):  # others can write a//b and a/../b
+        what = f"the {called} has an object that cannot be named"
+        remedy = "name what lies beside it, or have whoever wrote it rename it"
     elif _METADATA_SERVICE in said:
         what = f"there are no credentials for the {called}"
-        remedy = f"set {_credentials_of(url)} in the environment"
-    elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        remedy = f"set {credentials_of(url)} in the environment"
+    elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or _REFUSED.search(said):
         what = f"the bucket of the {called} refuses to {verb}"
-        remedy = f"check {_credentials_of(url)} in the environment, and what they may do"
+        remedy = f"check {credentials_of(url)} in the environment, and what they may do"
     else:
         transient = True
         remedy = f"check the URL and the network, run it again; on a slow line set {TIMEOUT}=300"
     return OutsideError(
         what,
         key=key or None,
-        cause=_without_secrets(said),
+        cause=_on_one_line(said),
         remedy=remedy,
         transient=transient,
         **{called: url},
     )
 
 
-def _credentials_of(url: str) -> str:
-    """The variables that open a bucket."""
-    if url.startswith("s3"):
-        return "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE,"
-    if url.startswith("gs"):
-        return "GOOGLE_APPLICATION_CREDENTIALS"
-    return "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
-
-
-def _without_secrets(said: str) -> str:
-    """What a backend says, on one line.
-
-    A URL's query may hold a signature that opens the bucket to whoever reads it, and a server's
-    answer the name of the key that it refuses.
-    """
+def _on_one_line(said: str) -> str:
+    """What a backend says; a server's answer may name the key that it refuses."""
     line = said.partition("\n")[0]
     code = re.search(r"<Code>(\w+)</Code>", said)
     line = re.sub(r"[ :-]*<[?\w].*", f": {code[1]}" if code else "", line)
-    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", line)
+    return without_secrets(line)
 
 
 def is_full(error: Exception) -> bool:
     """Whether a disk has no room; writers of files in the making say so in words."""
     return "No space left" in str(error) or "quota exceeded" in str(error)
+
+
+def no_store(called: str, url: str) -> OutsideError:
+    """The error for a server that answers anything: a portal, a web server on another port."""
+    where: dict[str, Any] = {called: url}
+    return OutsideError(
+        f"what answers for the {called} is no store",
+        cause="it has an object that nobody has written",
+        remedy="check the endpoint in the environment, and whether the network wants a login",
+        **where,
+    )
 
 
 def changed(key: str, called: str) -> ObjectChangedError:

@@ -23,7 +23,7 @@ from mnist_pipeline.refs import Ref, sha256, sha256_of_file
 from mnist_pipeline.store.faults import ObjectChangedError as ObjectChangedError
 from mnist_pipeline.store.faults import ObjectMissingError as ObjectMissingError
 from mnist_pipeline.store.faults import WorkspaceMissingError as WorkspaceMissingError
-from mnist_pipeline.store.faults import changed, explained, is_full, missing
+from mnist_pipeline.store.faults import changed, explained, is_full, missing, no_store
 from mnist_pipeline.store.folders import folder_at
 from mnist_pipeline.store.info import ObjectInfo as ObjectInfo
 from mnist_pipeline.store.places import backend_at, is_url
@@ -47,6 +47,10 @@ FOLDERS = (
 """What a workspace consists of."""
 
 
+NOWHERE = ".nowhere"
+"""A key that no store has; a server that has it is none."""
+
+
 class Store:
     """Objects under keys like `models/digits/versions/3/manifest.json`.
 
@@ -63,6 +67,7 @@ class Store:
         self.url = url
         self.root = root
         self.called = called
+        self._speaks = False
 
     @classmethod
     def open(cls, where: str | Path, *, writable: bool = True, called: str = "workspace") -> Store:
@@ -149,6 +154,7 @@ class Store:
             else:
                 listing = obstore.list_with_delimiter(self._backend, below)
                 found = [ObjectInfo.of(entry) for entry in listing["objects"]]
+            self._check_silence(found)
         self._called("list", prefix)
         return sorted(found, key=lambda info: info.key)
 
@@ -156,8 +162,9 @@ class Store:
         """The names right below `prefix/`, folders and objects alike, sorted."""
         with self._explained("list", prefix):
             listing = obstore.list_with_delimiter(self._backend, prefix.rstrip("/") + "/")
+            keys = [*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"])]
+            self._check_silence(keys)
         self._called("list", prefix)
-        keys = [*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"])]
         return sorted(key.rstrip("/").rpartition("/")[2] for key in keys)
 
     def delete(self, key: str) -> None:
@@ -286,6 +293,14 @@ class Store:
                 raise
             with self._explained("write", SCRATCH):
                 raise
+
+    def _check_silence(self, found: Sequence[object]) -> None:
+        """Doubts an empty listing of a bucket: a web page, too, lists no objects."""
+        if self.root is None and not found and not self._speaks:
+            with contextlib.suppress(FileNotFoundError):
+                obstore.head(self._backend, NOWHERE)
+                raise no_store(self.called, self.url)
+            self._speaks = True
 
     def _called(self, operation: str, key: str) -> None:
         """Called after every operation: the place where tests cut the power."""

@@ -68,8 +68,14 @@ def test_what_is_there_stays_unless_it_may_be_replaced(export: Export, tmp_path:
     assert (code, answer["error"]["headline"]) == (2, "digits.onnx exists already")
     assert "--overwrite" in answer["error"]["remedy"]
     assert file.read_bytes() == b"mine"
+    code, answer = export(file, "--overwrite")
+    assert (code, answer["error"]["headline"]) == (2, "the output exists and is no such export")
+    assert file.read_bytes() == b"mine"
+    file.unlink()
+    assert export(file)[0] == 0
+    whole = file.read_bytes()
     assert export(file, "--overwrite")[0] == 0
-    assert len(file.read_bytes()) > 1000
+    assert file.read_bytes() == whole
 
 
 @pytest.mark.usefixtures("version")
@@ -96,6 +102,9 @@ def test_into_a_bucket(export: Export, bucket: str, tmp_path: Path) -> None:
     code, refused = export(url)
     assert (code, refused["error"]["headline"]) == (2, "digits-1.onnx exists already")
     assert export(url, "--overwrite")[1]["digest"] == answer["digest"]
+    Store.open(bucket).put("models/mine.onnx", b"mine")
+    assert export(f"{bucket}/models/mine.onnx", "--overwrite")[0] == 2
+    assert Store.open(bucket).get("models/mine.onnx") == b"mine"
     assert export(tmp_path / "d.onnx")[1]["digest"] == answer["digest"]
     assert export(f"{bucket}-gone/d.onnx")[0] == 6
 
@@ -112,6 +121,7 @@ def test_into_a_bucket(export: Export, bucket: str, tmp_path: Path) -> None:
         ("ftp://host/digits.onnx", 2, "the output cannot be on ftp://"),
         ("s3://bucket", 2, "the output names no file"),
         ("s3://bucket/folder/", 2, "the output names no file"),
+        ("s3://bucket/d.onnx?sig=sesame", 2, "the output has a query in its URL"),
     ],
 )
 def test_an_output_that_cannot_be(

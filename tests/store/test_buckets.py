@@ -10,11 +10,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import obstore
 import pytest
+from loopback import serving
 from obstore.store import from_url
 from small import SETTING_WORDS, train_words
 from store_samples import make_bundle, publish_bundle
@@ -152,6 +154,51 @@ def test_a_bucket_that_is_not_there(train: Train, wire: Wire) -> None:
     code, error, _ = train("s3://nobody-made-this/workspace")
     assert code == 6
     assert error["headline"] == "the workspace's bucket does not exist"
+
+
+class _Page(BaseHTTPRequestHandler):
+    """Answers everything with a web page, as a portal does that wants a login."""
+
+    def do_GET(self) -> None:
+        page = b"<html>Please log in</html>"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page)
+
+    do_HEAD = do_PUT = do_DELETE = do_POST = do_GET  # noqa: N815 (http.server's names)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["models", "list", "--workspace", "s3://bucket/ws"],
+        ["models", "verify", "--workspace", "s3://bucket/ws"],
+        ["gc", "--dry-run", "--workspace", "s3://bucket/ws"],
+        ["validate", "csv:s3://bucket/landing/*.csv"],
+        ["train", "--landing", "csv:s3://bucket/*.csv", "--source", "synthetic:n=300"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_web_page_is_no_empty_bucket(
+    words: list[str], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Page)) as url:
+        for name, value in {
+            "ENDPOINT_URL": url,
+            "ACCESS_KEY_ID": "x",
+            "SECRET_ACCESS_KEY": "y",
+        }.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        assert main([*words, "--json"]) == 6
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["headline"].endswith("is no store")
+    assert "endpoint" in error["remedy"]
 
 
 def test_a_bucket_that_vanishes_in_the_middle(train: Train, wire: Wire, bucket: str) -> None:
