@@ -53,10 +53,9 @@ def test_a_scheme_that_is_not_supported_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///x", "gs://", "az://", "s3://bu cket"])
 def test_a_url_that_names_no_bucket_is_explained(url: str) -> None:
-    with pytest.raises(OutsideError, match="cannot be opened") as caught:
+    with pytest.raises(ConfigError, match="names no bucket") as caught:
         Store.open(url)
     assert caught.value.facts["workspace"] == url
-    assert "\n" not in caught.value.facts["cause"]
 
 
 def test_a_missing_account_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +64,8 @@ def test_a_missing_account_is_explained(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(OutsideError, match="cannot be opened") as caught:
         Store.open("az://container/x")
     assert "Account" in caught.value.facts["cause"]
-    assert "credentials" in caught.value.remedy
+    assert "\n" not in caught.value.facts["cause"]
+    assert "AZURE_STORAGE_ACCOUNT_NAME" in caught.value.remedy
 
 
 def test_two_stores_in_memory_are_two_stores() -> None:
