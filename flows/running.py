@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ExternalSignal, PrefectException, PrefectSignal
 from prefect.logging import get_run_logger
 from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 from mnist_pipeline.errors import OutsideError
+from mnist_pipeline.guard import interrupted_by
 from mnist_pipeline.reporting import Reporter, Step, listening
+
+# How Prefect pauses, cancels and ends a run, whatever it is just doing.
+interrupted_by(ExternalSignal, PrefectSignal, CancelledError)
 
 _NO_HEARTBEATS = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
 _REMEDY = (

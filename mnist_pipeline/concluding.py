@@ -48,15 +48,15 @@ def concluding(
 
     try:
         yield conclude
-    except Exception as error:
-        failure = blamed(error) or explained(error)
+    except BaseException as error:
+        failure = blamed(error) or (explained(error) if isinstance(error, Exception) else None)
+        if failure is None:  # Ctrl-C, SIGTERM, a run that Prefect cancels
+            _show(run, _ending(run, "interrupted", ()))
+            raise
         ending = _ending(run, "failed", (failure.headline,), error=failure.to_json())
         _show(run, ending)
         if not told_elsewhere():
             _tell(run, ending, f"training {run.config.name} failed: {failure.headline}")
-        raise
-    except BaseException:  # Ctrl-C, SIGTERM, a run that Prefect cancels
-        _show(run, _ending(run, "interrupted", ()))
         raise
     for result in results:
         outcome, model = result.outcome, run.config.name

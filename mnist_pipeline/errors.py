@@ -7,8 +7,10 @@ bug in this program.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -115,7 +117,7 @@ class OutsideError(PipelineError):
         return _rebuild, (type(self), self.headline, self.remedy, facts)
 
 
-def explained(error: Exception) -> PipelineError:
+def explained(error: BaseException) -> PipelineError:
     """Any exception in this program's words, as far as they go."""
     if isinstance(error, PipelineError):
         return error
@@ -126,9 +128,52 @@ def explained(error: Exception) -> PipelineError:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return OutsideError("there is no space left to write to", remedy="free some disk space")
     return PipelineError(
-        f"{type(error).__name__}: {error}",
+        told(error),
         remedy="nobody expected this; the log of the run says where it happened",
     )
+
+
+def told(error: BaseException) -> str:
+    """`ValueError: …`, as text that can be kept; a stranger's error may hold anything."""
+    try:
+        said = str(error)
+    except Exception as fault:  # asked for its text, it raises in its turn
+        said = f"(its text cannot be had: {type(fault).__name__})"
+    return str(without_secrets(storable(f"{type(error).__name__}: {said}")))
+
+
+def storable(text: str) -> str:
+    """A text with what UTF-8 cannot say (half a surrogate pair) spelled out, as JSON spells it."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_SECRETS = (
+    # https://user:password@host, https://token@host; not abfs://container@account
+    (re.compile(r"(?i)(https?://|//[^/@\s:]*:)[^/@\s]+@"), r"\1…@"),
+    # a query may hold a signature that opens the bucket, or the door, to whoever reads it
+    (re.compile(r"(?i)([?&][\w-]*(?:signature|sig|token|secret|password|key)=)[^&\s]+"), r"\1…"),
+)
+
+
+def without_secrets(value: Any) -> Any:
+    """A text of somebody else's, or anything JSON-able, without passwords and keys in URLs."""
+    if isinstance(value, Mapping):
+        return {name: without_secrets(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_secrets(each) for each in value]
+    if isinstance(value, str):
+        for pattern, instead in _SECRETS:
+            value = pattern.sub(instead, value)
+    return value
+
+
+def discreet(error: PipelineError) -> PipelineError:
+    """The same error, in whose words and facts are no passwords and keys of URLs."""
+    same = copy.copy(error)
+    same.headline = without_secrets(error.headline)
+    same.remedy = without_secrets(error.remedy)
+    same.facts = without_secrets(error.facts)
+    return same
 
 
 def shortened(text: object, most: int = 60) -> str:

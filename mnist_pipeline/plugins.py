@@ -20,15 +20,12 @@ import typing
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from traceback import walk_tb
-from typing import Any, Self
+from typing import Any
 
-from mnist_pipeline.errors import (
-    ConfigError,
-    OutsideError,
-    PipelineError,
-    did_you_mean,
-    explained,
-)
+from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.guard import OURS as OURS
+from mnist_pipeline.guard import BrokenPluginError as BrokenPluginError
+from mnist_pipeline.guard import calling, guarded, is_unexplained
 
 SEAMS: dict[str, str] = {
     "source": "mnist_pipeline.sources",
@@ -37,9 +34,6 @@ SEAMS: dict[str, str] = {
     "gate": "mnist_pipeline.gates",
     "publisher": "mnist_pipeline.publishers",
 }
-
-OURS = "mnist-pipeline"
-"""The package whose plugins are no strangers: what goes wrong in them is a bug of this program."""
 
 _VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
 
@@ -91,20 +85,6 @@ class MissingPluginError(ConfigError):
     """
 
     name = ""
-
-
-class BrokenPluginError(OutsideError):
-    """A plugin that does not do what its seam promises, told with its package."""
-
-    @classmethod
-    def of(cls, info: PluginInfo, does: str, cause: BaseException | None = None) -> Self:
-        """`does` goes on where "the source 'x.v1'" begins."""
-        return cls(
-            f"the {info.seam} {info.name!r} {does}",
-            package=info.origin,
-            cause=f"{type(cause).__name__}: {cause}" if cause else None,
-            remedy=f"reinstall or remove the package {info.package}, or ask its authors",
-        )
 
 
 @functools.cache
@@ -180,22 +160,25 @@ def info_of(seam: str, plugin: object) -> PluginInfo | None:
     return next((i for i in available(seam) if i.entry_point.value == made_by), None)
 
 
-def blamed(error: Exception) -> BrokenPluginError | None:
+def blamed(error: BaseException) -> BrokenPluginError | None:
     """The same error with the plugin named in whose code it arose; None if it arose in none.
 
+    For what did not come through `guard.calling`: a class body, a function that was handed over.
     Only what nobody has explained is blamed on anybody, and nothing on the plugins in here.
     """
-    if explained(error).exit_code != 1:
+    if not is_unexplained(error):
         return None
     by_package: dict[str, list[PluginInfo]] = {}
     for info in (info for seam in SEAMS for info in available(seam) if info.package != OURS):
         by_package.setdefault(info.entry_point.module.partition(".")[0], []).append(info)
-    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    modules = [str(frame.f_globals.get("__name__")) for frame in frames]
+    classes = {frame.f_code.co_qualname.partition(".")[0] for frame in frames}
     for module in reversed(modules):
-        infos = by_package.get(module.partition(".")[0], [])
-        at_work = [info for info in infos if info.entry_point.module in modules] or infos
-        if at_work:
-            return BrokenPluginError.of(at_work[0], "went wrong", error)
+        if infos := by_package.get(module.partition(".")[0], []):
+            at_work = [info for info in infos if info.entry_point.module in modules] or infos
+            named = [info for info in at_work if info.entry_point.attr in classes] or at_work
+            return BrokenPluginError.of(named[0], "went wrong", error)
     return None
 
 
@@ -207,25 +190,27 @@ def load(seam: str, name: str) -> type[Any]:
         OutsideError: its package breaks at import, or says what it misses.
     """
     info = resolve(seam, name)
-    try:
+    with calling(info, "cannot be imported"):
         plugin = info.entry_point.load()
-    except PipelineError:
-        raise  # it says itself what it misses: an extra
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-        raise BrokenPluginError.of(info, "cannot be imported", error) from error
     if not (isinstance(plugin, type) and dataclasses.is_dataclass(plugin)):
         raise BrokenPluginError.of(info, "is not a dataclass of its options")
     return plugin
 
 
-def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
+def build(seam: str, name: str, options: Mapping[str, Any], *, bare: bool = False) -> Any:
     """An instance of the plugin called `name` with `options`, checked against its fields.
+
+    Args:
+        seam: one of `SEAMS`.
+        name: with its version or without.
+        options: some may be left out.
+        bare: without the guard that watches over plugins of other packages, see `guard`.
 
     Raises:
         ConfigError: an option is unknown (the nearest are named) or has a wrong value.
         OutsideError: its package is broken.
     """
-    plugin = load(seam, name)
+    plugin, info = load(seam, name), resolve(seam, name)
     fields = {field.name for field in dataclasses.fields(plugin) if field.init}
     for key in options:
         if key not in fields:
@@ -234,27 +219,22 @@ def build(seam: str, name: str, options: Mapping[str, Any]) -> Any:
             )
     from pydantic import TypeAdapter, ValidationError
 
-    try:
-        return TypeAdapter(plugin).validate_python(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        value = first.get("input")
-        if first["type"] == "missing":
-            headline = f"the {seam} {name!r} needs the option {place!r}"
-        else:
-            taken = f"{place} = {value!r}" if place else "these options"
-            headline = f"the {seam} {name!r} cannot take {taken}: {first['msg']}"
-        raise ConfigError(
-            headline, remedy=f"`mnist-pipeline plugins show {name}` lists its options"
-        ) from None
-    except PipelineError:
-        raise
-    except (Exception, SystemExit) as error:  # its own checks, or types that nobody can check
-        if is_foreign(seam, name):
-            info = resolve(seam, name)
-            raise BrokenPluginError.of(info, "cannot be made from its options", error) from error
-        raise
+    with calling(info, "cannot be made from its options"):  # its own checks, types of its own
+        try:
+            made = TypeAdapter(plugin).validate_python(dict(options))
+        except ValidationError as error:
+            raise _wrong_option(seam, name, error.errors()[0]) from None
+    return made if bare else guarded(info, made)
+
+
+def _wrong_option(seam: str, name: str, found: Mapping[str, Any]) -> ConfigError:
+    place = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "missing":
+        headline = f"the {seam} {name!r} needs the option {place!r}"
+    else:
+        taken = f"{place} = {found.get('input')!r}" if place else "these options"
+        headline = f"the {seam} {name!r} cannot take {taken}: {found['msg']}"
+    return ConfigError(headline, remedy=f"`mnist-pipeline plugins show {name}` lists its options")
 
 
 @dataclasses.dataclass(frozen=True)

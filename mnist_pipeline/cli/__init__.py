@@ -106,10 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code=INTERRUPTED,
         )
         return INTERRUPTED
-    except SystemExit:
-        # click's way of saying that nobody reads our output any more (`… | head`).
-        return 0
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            return 0  # click's way of saying that nobody reads our output any more (`… | head`)
         from mnist_pipeline.plugins import blamed
 
         known = blamed(error) or explained(error)

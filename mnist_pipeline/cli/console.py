@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from mnist_pipeline.errors import PipelineError
+from mnist_pipeline.errors import PipelineError, told
 
 if TYPE_CHECKING:
     from mnist_pipeline.reporting import Step
@@ -94,12 +94,12 @@ class Console:
         for line in rest:
             click.echo(line, err=True)
 
-    def bug(self, error: Exception) -> None:
+    def bug(self, error: BaseException) -> None:
         """An error nobody explained: ours."""
         click.echo("".join(traceback.format_exception(error)), err=True)
         self.error(
             PipelineError(
-                f"this is a bug in mnist-pipeline: {type(error).__name__}: {error}",
+                f"this is a bug in mnist-pipeline: {told(error)}",
                 remedy="please report it with the lines above; what was published is complete",
             )
         )

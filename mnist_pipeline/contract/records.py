@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.errors import DataError
+from mnist_pipeline.errors import DataError, storable
 from mnist_pipeline.refs import digest_of, sha256_of_file
 
 Role = Literal["train", "exam"]
@@ -126,7 +126,7 @@ def flaw_of_part(part: object) -> str | None:
     if missing:
         return f"a {type(part).__name__} has no {missing[0]}"
     part = cast(PartInput, part)
-    if not isinstance(part.name, str) or not part.name or "/" in part.name:
+    if not _is_base_name(part.name):
         return f"{part.name!r} is no name without folders"
     if part.role not in get_args(Role):
         return f"the role {part.role!r} is none of {', '.join(get_args(Role))}"
@@ -155,14 +155,38 @@ def flaw_of_records(records: object, contract: ImageContract) -> str | None:
             return f"{name} is {array.dtype} {array.shape} where {wanted} is expected"
     if not records.images.flags.c_contiguous:
         return "images is not C-contiguous"
-    if not isinstance(records.source, str) or not records.source or "/" in records.source:
+    if not _is_base_name(records.source):
         return f"source is {records.source!r}, not a base name"
-    for reject in records.rejects:
-        if not isinstance(reject, Reject):
-            return f"a {type(reject).__name__} is no Reject"
-        if reject.reason not in REASONS:
-            return f"the reason {reject.reason!r} is not in the closed list"
+    if (records.places < 0).any():
+        return f"a place is {records.places.min()}, before the first one"
+    if not isinstance(records.rejects, tuple | list):
+        return f"rejects is a {type(records.rejects).__name__}, not a tuple"
+    return next((flaw for reject in records.rejects if (flaw := _flaw_of_reject(reject))), None)
+
+
+def _flaw_of_reject(reject: object) -> str | None:
+    if not isinstance(reject, Reject):
+        return f"a {type(reject).__name__} is no Reject"
+    if not _is_base_name(reject.source):
+        return f"the source of a Reject is {reject.source!r}, not a base name"
+    if not (isinstance(reject.place, int | np.integer) and 0 <= reject.place < 2**63):
+        return f"the place of a Reject is {reject.place!r}, no int64 from 0"
+    if not (isinstance(reject.reason, str) and reject.reason in REASONS):
+        return f"the reason {reject.reason!r} is not in the closed list"
+    if not _is_text(reject.detail):
+        return f"the detail of a Reject is {reject.detail!r}, not a text"
+    if not isinstance(reject.payload, bytes):
+        return f"the payload of a Reject is a {type(reject.payload).__name__}, not bytes"
     return None
+
+
+def _is_base_name(name: object) -> bool:
+    return _is_text(name) and name != "" and "/" not in str(name)
+
+
+def _is_text(text: object) -> bool:
+    """Whether it is a text that a file can hold: UTF-8 has no half surrogate pairs."""
+    return isinstance(text, str) and storable(text) == text
 
 
 class NothingThereError(DataError):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import Any, get_args
 
 from mnist_pipeline.evaluate.gate import Finding, Status
-from mnist_pipeline.plugins import OURS, BrokenPluginError, info_of
+from mnist_pipeline.guard import BrokenPluginError, received
+from mnist_pipeline.plugins import PluginInfo
 
 STATUSES = get_args(Status)
 
@@ -24,14 +25,16 @@ def flaw_of(finding: object) -> str | None:
     return f"{without[0]!r} is not of the form 'code: sentence'" if without else None
 
 
-def checked(gate: object, finding: Finding) -> Finding:
-    """A gate's finding, if it is one; plugins of other packages may give anything.
+@received("gate", "judge")
+@received("gate", "inspect")
+def finding_of(info: PluginInfo, finding: Any, given: object) -> Finding:
+    """What a gate of another package found, if it is a finding.
 
     Raises:
         BrokenPluginError: it is none.
     """
-    info = info_of("gate", gate)
-    flaw = flaw_of(finding) if info and info.package != OURS else None
-    if info and flaw:
-        raise BrokenPluginError.of(info, f"breaks its protocol: {flaw}")
-    return finding
+    del given
+    if flaw := flaw_of(finding):
+        raise BrokenPluginError.breach(info, flaw)
+    found: Finding = finding
+    return found

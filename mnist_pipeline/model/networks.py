@@ -8,11 +8,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_pipeline.guard import BrokenPluginError, received
 from mnist_pipeline.model.arrays import Array
 from mnist_pipeline.model.arrays import Parameters as Parameters
 from mnist_pipeline.model.graph import Value, not_exportable
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.predictor import Predictor as Predictor
+from mnist_pipeline.model.predictor import Watched
+from mnist_pipeline.plugins import PluginInfo
 
 WORTH_SHARING = 512
 """Rows a batch from which a perceptron's step takes so long that a second thread pays."""
@@ -128,3 +131,12 @@ class Model(Protocol):
     def dead_units(self, parameters: Parameters, x: Array) -> float:  # noqa: ARG002
         """The share of hidden units, in the worst layer, that no row of x (B, pixels) activates."""
         return 0.0
+
+
+@received("model", "compile")
+def _watched(info: PluginInfo, predictor: Any, *given: object) -> Predictor:
+    del given
+    if not isinstance(predictor, Predictor):
+        flaw = f"compile returns a {type(predictor).__name__} and no Predictor"
+        raise BrokenPluginError.breach(info, flaw)
+    return Watched(predictor, info)

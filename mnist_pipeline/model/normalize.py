@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from mnist_pipeline import plugins
 from mnist_pipeline.errors import DataError
+from mnist_pipeline.guard import BrokenPluginError, received
 from mnist_pipeline.model.arrays import Array
 from mnist_pipeline.model.graph import Value, not_exportable
+from mnist_pipeline.plugins import PluginInfo
 
 _ROWS_A_COUNT = 1024  # np.bincount widens its input to int64: 6 MB for this many images
 
@@ -70,6 +73,38 @@ class Normalizer(Protocol):
             raise not_exportable("normalizer", self)
         scale, shift = (each.astype(np.float32) for each in affine)
         return pixels * scale + shift
+
+
+@received("normalizer", "fit")
+def _state(info: PluginInfo, state: Any, blocks: object) -> dict[str, Any]:
+    del blocks
+    if not isinstance(state, dict):
+        raise BrokenPluginError.breach(info, f"fit returns a {type(state).__name__} and no dict")
+    json.dumps(state, allow_nan=False)
+    return state
+
+
+@received("normalizer", "transform")
+def _inputs(
+    info: PluginInfo, x: Any, state: object, images: NDArray[np.uint8], out: Array | None = None
+) -> Array:
+    del state
+    wanted = images.shape, np.float32 if out is None else out.dtype
+    if not (isinstance(x, np.ndarray) and (x.shape, x.dtype) == wanted):
+        found = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        flaw = f"transform returns {found} for images {images.shape}"
+        raise BrokenPluginError.breach(info, flaw)
+    if not np.isfinite(x).all():
+        raise BrokenPluginError.breach(info, "transform returns numbers that are not finite")
+    return x
+
+
+@received("normalizer", "affine")
+def _scale_and_shift(info: PluginInfo, affine: Any, state: object) -> Any:
+    del state
+    if affine is not None and not all(np.isfinite(each).all() for each in affine):
+        raise BrokenPluginError.breach(info, "affine returns numbers that are not finite")
+    return affine
 
 
 def _first(blocks: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:

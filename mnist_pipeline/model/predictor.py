@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_pipeline.errors import DataError
+from mnist_pipeline.guard import BrokenPluginError, calling
 from mnist_pipeline.model.arrays import Array
 from mnist_pipeline.model.graph import Value
 from mnist_pipeline.model.normalize import FittedNormalizer
 from mnist_pipeline.model.threads import single_threaded_blas
+from mnist_pipeline.plugins import PluginInfo
 
 BATCH = 304
 EDGE = 8
@@ -118,6 +120,24 @@ class Averaged(Predictor):
             probabilities += predictor(images)
         probabilities /= len(self._predictors)
         return probabilities
+
+
+class Watched(Predictor):
+    """The predictor of another package's model: what goes wrong in it goes by that name."""
+
+    def __init__(self, predictor: Predictor, info: PluginInfo) -> None:
+        self.pixels, self.classes = predictor.pixels, predictor.classes
+        self.batch_size = predictor.batch_size
+        self._predictor, self._info = predictor, info
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with calling(self._info):
+            probabilities = self._predictor(images)
+            wanted = (len(images), self.classes), np.float32
+            if (np.shape(probabilities), getattr(probabilities, "dtype", None)) != wanted:
+                flaw = f"a predictor answers {len(images)} images with {np.shape(probabilities)}"
+                raise BrokenPluginError.breach(self._info, flaw)
+            return probabilities
 
 
 class Shifted(Predictor):

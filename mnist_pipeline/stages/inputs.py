@@ -13,8 +13,8 @@ from mnist_pipeline.contract.records import NothingThereError, PartInput, Source
 from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.errors import ConfigError, did_you_mean
 from mnist_pipeline.refs import digest_of
+from mnist_pipeline.stages import strangers as strangers  # takes in the parts of their sources
 from mnist_pipeline.stages.bucket import BucketPart, bucket_source
-from mnist_pipeline.stages.strangers import parts_of, watched
 from mnist_pipeline.store.inputs import (
     FileStamp,
     InputRecord,
@@ -85,7 +85,7 @@ class Input:
             yield self
             return
         with self.part.at_hand() as part:
-            yield dataclasses.replace(self, part=watched(self.plugin, part))
+            yield dataclasses.replace(self, part=part)
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -170,7 +170,7 @@ def inputs_at(name: str, options: Mapping[str, Any]) -> list[Input]:
         if not field.metadata.get("locates")
     }
     bucket = bucket_source(source)
-    parts = bucket.parts() if bucket else parts_of(name, source)
+    parts = bucket.parts() if bucket else source.parts()
     return [Input(name, meaning, part) for part in parts]
 
 

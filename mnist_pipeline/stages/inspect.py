@@ -16,7 +16,6 @@ from mnist_pipeline.data.dataset import Index, read_images
 from mnist_pipeline.data.drift import Traits, learned_traits
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.evaluate.data_gate import DataGate, NewData, NewPart, Readings
-from mnist_pipeline.evaluate.findings import checked
 from mnist_pipeline.evaluate.gate import Finding, combine
 from mnist_pipeline.evaluate.inspection_page import (
     INSPECTION,
@@ -154,7 +153,7 @@ def _judge(
             classes=run.contract.classes,
         )
         gates = [gate for gate in gates_of(run.config) if isinstance(gate, DataGate)]
-        findings += [checked(gate, gate.inspect(data)) for gate in gates]
+        findings += [gate.inspect(data) for gate in gates]
     files = [_for_the_page(part, each) for part, each in zip(new, asked, strict=True)]
     return findings or [Finding("promote", ())], files
 

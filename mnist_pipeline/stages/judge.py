@@ -10,7 +10,6 @@ from typing import Any
 from mnist_pipeline.data.dataset import Index
 from mnist_pipeline.data.split import Side, contained
 from mnist_pipeline.errors import ConfigError, IntegrityError, OutsideError, PipelineError
-from mnist_pipeline.evaluate.findings import checked
 from mnist_pipeline.evaluate.gate import Case, Evaluation, Finding, Floors, Gate, combine
 from mnist_pipeline.evaluate.metrics import measure
 from mnist_pipeline.refs import Ref
@@ -66,9 +65,7 @@ def judge(run: Run, snapshot: Snapshot, candidate: Evaluation) -> Verdict:
     # Without the champion's answers there is nothing to compare, but the floors still hold.
     comparable = champion is not None or seen is None
     gates = [gate for gate in gates_of(run.config) if isinstance(gate, Gate)]
-    findings += [
-        checked(gate, gate.judge(case)) for gate in gates if comparable or isinstance(gate, Floors)
-    ]
+    findings += [gate.judge(case) for gate in gates if comparable or isinstance(gate, Floors)]
     return Verdict(combine(findings), seen, champion)
 
 

@@ -107,7 +107,7 @@ class Run:
         started = time.perf_counter()
         try:
             yield words
-        except Exception as error:
+        except BaseException as error:
             if fault := blamed(error):
                 raise fault from error
             raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,12 @@ from mnist_pipeline.contract.records import (
     PartInput,
     Records,
     Role,
-    Source,
     flaw_of_part,
     flaw_of_records,
 )
 from mnist_pipeline.contract.spec import ImageContract
-from mnist_pipeline.errors import PipelineError
-from mnist_pipeline.plugins import BrokenPluginError, PluginInfo
+from mnist_pipeline.guard import BrokenPluginError, calling, received
+from mnist_pipeline.plugins import PluginInfo
 from mnist_pipeline.testing import check_gate, check_model, check_normalizer
 
 CHECKS: dict[str, Callable[[Any], None]] = {
@@ -50,75 +49,63 @@ def try_out(seam: str, name: str, options: Mapping[str, Any]) -> None:
 @functools.cache
 def _try_out(seam: str, name: str, where: str, options: str) -> None:
     del where  # another package may have a plugin of that name later
-    CHECKS[seam](plugins.build(seam, name, json.loads(options)))
+    with calling(plugins.resolve(seam, name)):  # the promises tell which one is broken, if they can
+        CHECKS[seam](plugins.build(seam, name, json.loads(options), bare=True))
 
 
-def parts_of(plugin: str, source: Source) -> list[PartInput]:
-    """The parts of a source; those of another package's source are watched while they read.
-
-    Raises:
-        DataError, OutsideError: the source's own.
-        BrokenPluginError: it does not give what a source promises.
-    """
-    info = plugins.resolve("source", plugin)
-    if info.package == plugins.OURS:
-        return source.parts()
-    try:
-        parts: Any = source.parts()
-    except PipelineError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise BrokenPluginError.of(info, "went wrong", error) from error
+@received("source", "parts")
+def watched_parts(info: PluginInfo, parts: Any) -> list[PartInput]:
+    """The parts of a source of another package, watched while they read."""
     if not isinstance(parts, list):
-        raise _flaw(info, f"parts returns {type(parts).__name__} and no list")
-    return [watched(plugin, part) for part in parts]
+        raise BrokenPluginError.breach(info, f"parts returns {type(parts).__name__} and no list")
+    return [_watched(info, part) for part in parts]
 
 
-def watched(plugin: str, part: PartInput) -> PartInput:
-    """A part; one of another package's source is watched while it reads."""
-    info = plugins.resolve("source", plugin)
-    if info.package == plugins.OURS or isinstance(part, Watched):
-        return part
+def _watched(info: PluginInfo, part: Any) -> Watched:
     if flaw := flaw_of_part(part):
-        raise _flaw(info, flaw)
-    return Watched(part, info)
-
-
-def _flaw(info: PluginInfo, flaw: str) -> BrokenPluginError:
-    return BrokenPluginError.of(info, f"breaks its protocol: {flaw}")
+        raise BrokenPluginError.breach(info, flaw)
+    return Watched(part.name, part.role, part.paths, part, info)
 
 
 @dataclasses.dataclass(frozen=True)
 class Watched:
     """A part of another package's source, whose rows are looked at before anybody uses them."""
 
+    name: str
+    role: Role
+    paths: tuple[Path, ...]
     part: PartInput
     info: PluginInfo
 
-    @property
-    def name(self) -> str:
-        return self.part.name
-
-    @property
-    def role(self) -> Role:
-        return self.part.role
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        return self.part.paths
-
     def identity(self) -> str:
-        identity: Any = self.part.identity()
+        with calling(self.info):
+            identity: Any = self.part.identity()
         if not isinstance(identity, str) or not identity:
-            raise _flaw(self.info, f"identity returns {identity!r} and no digest")
+            flaw = f"identity returns a {type(identity).__name__} and no digest"
+            raise BrokenPluginError.breach(self.info, flaw)
         return identity
 
     def read(self, contract: ImageContract) -> Iterator[Records]:
-        try:
-            blocks = iter(self.part.read(contract))
-        except TypeError as error:  # None, for one
-            raise BrokenPluginError.of(self.info, "breaks its protocol", error) from error
-        for records in blocks:
-            if flaw := flaw_of_records(records, contract):
-                raise _flaw(self.info, f"read yields rows of which {flaw}")
+        with calling(self.info):
+            blocks = self.part.read(contract)
+            if not isinstance(blocks, Iterable):
+                flaw = f"read returns a {type(blocks).__name__} and no rows"
+                raise BrokenPluginError.breach(self.info, flaw)
+            blocks = iter(blocks)
+        labelled: bool | None = None
+        while (records := self._next(blocks, contract)) is not None:
+            if labelled not in (None, records.labels is not None):
+                flaw = "read yields rows with labels and rows of which labels is None"
+                raise BrokenPluginError.breach(self.info, flaw)
+            labelled = records.labels is not None
             yield records
+
+    def _next(self, blocks: Iterator[Any], contract: ImageContract) -> Records | None:
+        """The next block, looked at; None after the last one."""
+        with calling(self.info):
+            for records in blocks:
+                if flaw := flaw_of_records(records, contract):
+                    raise BrokenPluginError.breach(self.info, f"read yields rows of which {flaw}")
+                block: Records = records
+                return block
+        return None

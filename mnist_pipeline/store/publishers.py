@@ -18,9 +18,14 @@ from mnist_pipeline.errors import (
     IntegrityError,
     PipelineError,
     did_you_mean,
+    discreet,
     explained,
+    storable,
+    without_secrets,
 )
+from mnist_pipeline.guard import BrokenPluginError, received
 from mnist_pipeline.model.bundle import Bundle
+from mnist_pipeline.plugins import PluginInfo
 from mnist_pipeline.refs import readable_json, sha256
 from mnist_pipeline.store.bundles import verify_version
 from mnist_pipeline.store.manifest import Manifest
@@ -87,6 +92,15 @@ class Publisher(Protocol):
         ...
 
 
+@received("publisher", "publish")
+def _where(info: PluginInfo, where: Any, version: object) -> str:
+    del version
+    if not (isinstance(where, str) and where and storable(where) == where):
+        flaw = f"publish returns where the version is, a text, not {where!r}"
+        raise BrokenPluginError.breach(info, flaw)
+    return where
+
+
 @dataclasses.dataclass(frozen=True)
 class Delivery:
     """What came of publishing a version somewhere else.
@@ -135,19 +149,16 @@ def deliver(version: FinishedVersion, name: str, publisher: Publisher) -> Delive
     """Has a publisher publish a version, and writes down what came of it; raises nothing."""
     to = plugins.resolve("publisher", name)
     try:
-        where: Any = publisher.publish(version)
-        if not (isinstance(where, str) and where):
-            does = f"breaks its promise: publish returns where the version is, not {where!r}"
-            raise plugins.BrokenPluginError.of(to, does)
-        delivery = Delivery(to.name, where)
-    except (Exception, SystemExit) as error:  # a stranger's code may raise anything
-        known = explained(error) if isinstance(error, Exception) else PipelineError("it exits")
-        if not isinstance(error, PipelineError) and known.exit_code == PipelineError.exit_code:
-            known = plugins.BrokenPluginError.of(to, "went wrong", error)
-        delivery = Delivery(to.name, error=known)
+        delivery = Delivery(to.name, without_secrets(publisher.publish(version)))
+    except Exception as error:  # whatever it is: the version is published, and the run goes on
+        known = explained(error)
+        if known.exit_code == PipelineError.exit_code:
+            known = BrokenPluginError.of(to, "went wrong", error)
+        delivery = Delivery(to.name, error=discreet(known))
     record = {
         **delivery.to_json(),
         "options": _options(publisher),
+        "package": to.origin,
         "champion": version.is_champion,
         "when": now(),
     }
@@ -188,11 +199,11 @@ def _options(publisher: Publisher) -> dict[str, Any]:
     return options
 
 
-def _key(manifest: Manifest, to: plugins.PluginInfo) -> str:
+def _key(manifest: Manifest, to: PluginInfo) -> str:
     return f"models/{manifest.name}/published/{manifest.version}/{to.base_name}.json"
 
 
-def _record(store: Store, manifest: Manifest, to: plugins.PluginInfo) -> dict[str, Any] | None:
+def _record(store: Store, manifest: Manifest, to: PluginInfo) -> dict[str, Any] | None:
     try:
         record = json.loads(store.get(_key(manifest, to)))
         return record if isinstance(record, dict) else None

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from mnist_pipeline.errors import PipelineError
-from mnist_pipeline.plugins import BrokenPluginError, info_of
+from mnist_pipeline.errors import told
+from mnist_pipeline.guard import BrokenPluginError, is_unexplained
+from mnist_pipeline.plugins import info_of
 from mnist_pipeline.sources.hand import draw_digits
 
 
@@ -54,11 +55,10 @@ class Promises:
         """
         try:
             yield
-        except PipelineError:
-            raise
-        except (Exception, SystemExit) as error:
-            found = f"{type(error).__name__}: {error}"
-            raise self.broken(f"{what} goes through without an error", found) from error
+        except BaseException as error:
+            if not is_unexplained(error):
+                raise
+            raise self.broken(f"{what} goes through without an error", told(error)) from error
 
     def options(self) -> None:
         """A frozen dataclass whose options come back from JSON as they were."""

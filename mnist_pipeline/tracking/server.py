@@ -18,7 +18,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from mnist_pipeline.errors import ConfigError, OutsideError, PipelineError, explained, shortened
+from mnist_pipeline.errors import (
+    ConfigError,
+    OutsideError,
+    PipelineError,
+    explained,
+    shortened,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -164,7 +171,7 @@ class Server:
         for secret in (*known, *self.credentials.values()):
             if secret:
                 text = text.replace(secret, "…")
-        return re.sub(r"//[^/@\s]+@", "//…@", text)
+        return str(without_secrets(text))
 
 
 def _mlflow() -> Any:

@@ -76,7 +76,7 @@ def test_a_version_goes_there_once(train, idx_folder, tmp_path, workspace, shelf
         ("down", "nobody answers", None),
         ("mad", "went wrong", "acme 1.5"),
         ("exits", "went wrong", "acme 1.5"),
-        ("mute", "breaks its promise: publish returns where", "acme 1.5"),
+        ("mute", "breaks its protocol: publish returns where", "acme 1.5"),
     ],
 )
 def test_a_publisher_that_fails_stops_nothing_and_is_asked_again(

@@ -1,0 +1,338 @@
+"""Strangers at work: whatever a plugin of another package does, it is told with its name."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small import SETTING_WORDS
+
+from mnist_pipeline import guard, plugins
+from mnist_pipeline.cli import main
+from mnist_pipeline.errors import ConfigError
+from mnist_pipeline.evaluate.gate import Gate
+from mnist_pipeline.guard import BrokenPluginError, calling
+from mnist_pipeline.plugins import blamed, build, describe, load, resolve
+
+Install = Callable[..., str]
+
+SOURCE = """
+from __future__ import annotations
+import dataclasses, sys
+from pathlib import Path
+import numpy as np
+from mnist_pipeline.contract.records import Records, Reject
+from mnist_pipeline.plugins import option
+
+class MuteError(Exception):
+    def __str__(self):
+        raise ValueError("no words")
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    def parts(self):
+        return []
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    does: str = option("pass", "a statement, run behind the first block")
+    given: str = option("pass", "a statement that changes what the first block is made of")
+    asked: str = option("pass", "a statement, run when the part is asked who it is")
+
+    def parts(self):
+        return [Part(self)]
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    thing: Thing
+    name, role, paths = "thing", "train", ()
+
+    def identity(self):
+        exec(self.thing.asked)
+        return "0" * 64
+
+    def read(self, contract):
+        n = 400
+        rng = np.random.default_rng(0)
+        rows = {
+            "images": rng.integers(0, 255, (n, 784), np.uint8), "labels": np.arange(n) % 10,
+            "places": np.arange(n), "source": "thing",
+        }
+        good = dict(source="thing", place=1, reason="image_missing", detail="none")
+        exec(self.thing.given)
+        yield Records(**rows)
+        exec(self.thing.does)
+"""
+
+ERRORS = [
+    ("sys.exit(0)", "SystemExit: 0"),
+    ("raise BaseException('boom')", "BaseException: boom"),
+    ("raise GeneratorExit", "GeneratorExit"),
+    ("raise StopIteration", "StopIteration"),
+    ("raise MuteError", "MuteError: (its text cannot be had"),
+    ("raise ValueError('half \\udcff')", "ValueError: half \\udcff"),
+    ("raise RuntimeError('https://me:hunter2@host/')", "RuntimeError: https://…@host/"),
+]
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any], str]:
+    capsys.readouterr()
+    code = main([*words, "--json"])
+    told = capsys.readouterr()
+    return code, json.loads(told.out), told.err
+
+
+@pytest.fixture
+def words(workspace: Path) -> list[str]:
+    """The command line of a small training."""
+    return ["train", "--engine", "plain", "--workspace", str(workspace), *SETTING_WORDS]
+
+
+def spec(**options: str) -> str:
+    return "thing:" + ",".join(f"{name}={value}" for name, value in options.items())
+
+
+def assert_told(code: int, told: dict[str, Any], log: str, seam: str) -> dict[str, Any]:
+    """The error is the plugin's, with its package; returns it."""
+    error: dict[str, Any] = told["error"]
+    assert code == 6, error
+    assert f"the {seam} 'thing.v1'" in error["headline"]
+    assert error["facts"]["package"] == "acme 1.5"
+    assert "Traceback" not in log
+    assert "hunter2" not in str(told) + log
+    return error
+
+
+@pytest.mark.parametrize(("statement", "cause"), ERRORS)
+def test_whatever_a_source_raises_while_it_reads_is_its_own(
+    install: Install, capsys, words: list[str], statement: str, cause: str
+) -> None:
+    install("acme", {"other.v1": "Other", "thing.v1": "Thing"}, SOURCE)  # `other` comes first
+    for command in (["validate"], [*words, "--source"]):
+        found = run(capsys, *command, spec(does=statement))
+        assert cause in assert_told(*found, "source")["facts"]["cause"]
+
+
+def test_whatever_a_part_raises_when_it_is_asked_is_its_sources(
+    install: Install, capsys, words: list[str]
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE)
+    assert_told(*run(capsys, *words, "--source", spec(asked="sys.exit(0)")), "source")
+
+
+def test_the_ending_of_a_run_names_the_plugin(
+    install: Install, capsys, words: list[str], workspace: Path
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE)
+    run(capsys, *words, "--source", spec(does="sys.exit(0)"))
+    (ending,) = (workspace / "runs").glob("*/end.json")
+    told = json.loads(ending.read_bytes())
+    assert (told["status"], told["error"]["facts"]["package"]) == ("failed", "acme 1.5")
+
+
+@pytest.mark.parametrize(
+    ("statement", "flaw"),
+    [
+        ("rows['rejects'] = None", "rejects is a NoneType"),
+        ("rows['rejects'] = (Reject(**good | dict(reason=['x'])),)", "closed list"),
+        ("rows['rejects'] = (Reject(**good | dict(place='three')),)", "'three', no int64"),
+        ("rows['rejects'] = (Reject(**good | dict(place=2**70)),)", "no int64"),
+        ("rows['rejects'] = (Reject(**good | dict(detail=None)),)", "not a text"),
+        ("rows['rejects'] = (Reject(**good | dict(source=None)),)", "not a base name"),
+        ("rows['rejects'] = (Reject(**good | dict(payload='text')),)", "not bytes"),
+        ("rows['source'] = 'half \\udcff'", "not a base name"),
+        ("rows['places'] = np.arange(n) - 1", "a place is -1"),
+        ("yield Records(**rows); rows['labels'] = None", "of which labels is None"),
+    ],
+)
+def test_blocks_that_are_no_records_are_told(
+    install: Install, capsys, statement: str, flaw: str
+) -> None:
+    code = SOURCE.replace("exec(self.thing.given)", statement)
+    install("acme", {"thing.v1": "Thing"}, code)
+    error = assert_told(*run(capsys, "validate", "thing"), "source")
+    assert "breaks its protocol: read yields rows" in error["headline"]
+    assert flaw in error["headline"]
+
+
+PLUGIN = """
+from __future__ import annotations
+import dataclasses, inspect, sys
+import numpy as np
+from mnist_pipeline.errors import ConfigError
+from mnist_pipeline.evaluate.gate import Finding, Floors
+from mnist_pipeline.model.normalize import Scale
+from mnist_pipeline.model.perceptrons import Softmax
+from mnist_pipeline.plugins import option
+
+def late():
+    return not any("mnist_pipeline/testing" in frame.filename for frame in inspect.stack())
+
+@dataclasses.dataclass(frozen=True)
+class Thing(BASE):
+    BODY
+"""
+NAMED = {
+    "normalizer": "normalize.kind=thing",
+    "gate": 'gate.rules=["thing"]',
+    "model": "model.kind=thing",
+    "publisher": 'publish.to=["thing"]',
+}
+FIT = (
+    "def fit(self, blocks):\n        state = super().fit(blocks)\n"
+    "        if late(): {}\n        return state"
+)
+TRANSFORM = (
+    "def affine(self, state): return None\n"
+    "    def transform(self, state, images, out=None):\n"
+    "        x = super().transform(state, images, out)\n        if late(): {}\n        return x"
+)
+JUDGE = "def judge(self, case):\n        if late(): {}\n        return super().judge(case)"
+COMPILE = (
+    "def compile(self, parameters, normalizer):\n"
+    "        predictor = super().compile(parameters, normalizer)\n"
+    "        if late(): {}\n        return predictor"
+)
+
+
+def installed(install: Install, seam: str, base: str, body: str) -> None:
+    code = PLUGIN.replace("BASE", base).replace("BODY", body)
+    install("acme", {"thing.v1": "Thing"}, code, seam)
+
+
+@pytest.mark.parametrize(
+    ("seam", "base", "body", "told"),
+    [
+        ("normalizer", "Scale", FIT.format("sys.exit(0)"), "SystemExit"),
+        ("normalizer", "Scale", FIT.format("return None"), "fit returns a NoneType"),
+        ("normalizer", "Scale", FIT.format("state['x'] = np.zeros(3)"), "TypeError"),
+        ("normalizer", "Scale", TRANSFORM.format("sys.exit(0)"), "SystemExit"),
+        ("normalizer", "Scale", TRANSFORM.format("return x[:, :100]"), "float32 (1, 100)"),
+        ("normalizer", "Scale", TRANSFORM.format("x[:] = np.nan"), "not finite"),
+        ("gate", "Floors", JUDGE.format("sys.exit(0)"), "SystemExit"),
+        ("gate", "Floors", JUDGE.format("return None"), "NoneType is no Finding"),
+        ("model", "Softmax", COMPILE.format("sys.exit(0)"), "SystemExit"),
+        ("model", "Softmax", COMPILE.format("return None"), "no Predictor"),
+        ("model", "Softmax", COMPILE.format("predictor._network = lambda x: 1 // 0"), "ZeroDiv"),
+    ],
+)
+def test_what_a_plugin_does_after_its_try_out_is_its_own(
+    install: Install, capsys, words: list[str], seam: str, base: str, body: str, told: str
+) -> None:
+    installed(install, seam, base, body)
+    found = run(capsys, *words, "--source", "synthetic:n=400", "--set", NAMED[seam])
+    assert told in str(assert_told(*found, seam))
+
+
+@pytest.mark.parametrize(
+    ("statement", "words_of_it"),
+    [
+        ("raise RuntimeError('https://me:hunter2@host/')", "RuntimeError: https://…@host/"),
+        ("raise ConfigError('no', at='https://me:hunter2@host/')", "no"),
+        ("return 'https://me:hunter2@host/x'", "https://…@host/x"),
+        ("return 'a\\udcff'", "a text"),
+        ("return None", "a text"),
+        ("sys.exit(0)", "SystemExit: 0"),
+        ("raise BaseException('boom')", "BaseException: boom"),
+    ],
+)
+def test_a_publishers_words_are_kept_without_secrets(
+    install: Install,
+    capsys,
+    words: list[str],
+    workspace: Path,
+    statement: str,
+    words_of_it: str,
+) -> None:
+    installed(install, "publisher", "object", f"def publish(self, version): {statement}")
+    words += ["--source", "synthetic:n=400", "--set", NAMED["publisher"]]
+    code, told, log = run(capsys, *words)
+    (delivery,) = told["published"]
+    assert code == (0 if delivery["ok"] else 6)
+    assert words_of_it in str(delivery)
+    assert "Traceback" not in log
+    kept = [path.read_bytes() for path in workspace.rglob("*.json")]
+    assert kept
+    assert not any(b"hunter2" in each for each in [*kept, str(told).encode(), log.encode()])
+    (record,) = (workspace / "models/digits/published/1").iterdir()
+    assert json.loads(record.read_bytes())["package"] == "acme 1.5"
+
+
+def test_a_guarded_plugin_is_the_plugin_itself(install: Install) -> None:
+    installed(install, "gate", "Floors", 'width: int = option(3, "how wide")')
+    bare, thing = (build("gate", "thing", {"width": 4}, bare=each) for each in (True, False))
+    assert dataclasses.asdict(thing) == dataclasses.asdict(bare)
+    assert repr(thing) == repr(bare)
+    assert isinstance(thing, Gate)
+    assert isinstance(thing, load("gate", "thing"))
+    assert dataclasses.replace(thing, width=5).width == 5
+    assert thing == build("gate", "thing", {"width": 4})
+    assert [row.name for row in describe(type(thing))][-1] == "width"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        thing.width = 5
+    for again in (pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing)):
+        assert (again, type(again)) == (thing, type(thing))
+
+
+def test_a_plugin_may_catch_what_it_raises_itself(install: Install) -> None:
+    body = """def affine(self, state): return state["no such key"]
+    def fit(self, blocks):
+        try:
+            return self.affine({})
+        except KeyError:
+            return {"caught": True}"""
+    installed(install, "normalizer", "Scale", body)
+    thing = build("normalizer", "thing", {})
+    assert thing.fit(iter([])) == {"caught": True}
+    with pytest.raises(BrokenPluginError, match=r"'thing\.v1' went wrong"):
+        thing.affine({})
+
+
+def test_what_is_explained_or_nobodys_fault_passes(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_interruptions", [KeyboardInterrupt])
+    install("acme", {"thing.v1": "Thing"})
+    info = resolve("source", "thing")
+
+    class Cancelled(BaseException):
+        pass
+
+    for error in (ConfigError("no"), MemoryError(), OSError(28, "full"), KeyboardInterrupt()):
+        with pytest.raises(type(error)), calling(info):
+            raise error
+    with pytest.raises(BrokenPluginError), calling(info):
+        raise Cancelled
+    guard.interrupted_by(Cancelled)
+    with pytest.raises(Cancelled), calling(info):
+        raise Cancelled
+    with pytest.raises(SystemExit), calling(resolve("source", "csv")):  # ours: a bug, told as one
+        raise SystemExit
+
+
+def test_of_several_plugins_in_a_module_the_one_at_work_is_blamed(install: Install) -> None:
+    code = SOURCE.replace("return [Part(self)]", "1 // 0")
+    install("acme", {"other.v1": "Other", "thing.v1": "Thing"}, code)
+    thing = build("source", "thing", {}, bare=True)  # so that it does not go through the guard
+    with pytest.raises(ZeroDivisionError) as caught:
+        thing.parts()
+    known = blamed(caught.value)
+    assert known is not None
+    assert "'thing.v1'" in known.headline
+
+
+def test_an_exit_that_is_not_clicks_is_no_success(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(plugin: object) -> None:
+        sys.exit(0)
+
+    monkeypatch.setattr(plugins, "describe", leave)
+    code, told, _ = run(capsys, "plugins", "show", "csv")
+    assert code == 1
+    assert "SystemExit: 0" in told["error"]["headline"]
