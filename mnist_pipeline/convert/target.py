@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mnist_pipeline.errors import ConfigError, OutsideError
 from mnist_pipeline.sources.files import path_of
-from mnist_pipeline.store.credentials import without_secrets
+from mnist_pipeline.store.credentials import without_query
 from mnist_pipeline.store.objects import SECONDS_UNTIL_ABANDONED
 from mnist_pipeline.store.owner import Owner
 from mnist_pipeline.store.places import is_url
@@ -44,7 +44,7 @@ def output_path(output: str) -> Path:
     if is_url(output):
         raise ConfigError(
             "this output is a file or a folder on disk",
-            output=without_secrets(output),
+            output=without_query(output),
             remedy="name a path with --output, and copy from there to the bucket",
         )
     return path_of(output.removeprefix("file://"))

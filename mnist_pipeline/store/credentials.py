@@ -1,7 +1,4 @@
-"""Whose credentials open a bucket: those of the environment, or the profile of AWS's own tools.
-
-And how texts are kept free of them.
-"""
+"""Whose credentials open a bucket: those of the environment, or the profile of AWS's own tools."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from mnist_pipeline.errors import OutsideError
+from mnist_pipeline.errors import OutsideError, without_secrets
 
 # Where one of these is set, obstore finds the credentials itself; so it does on machines of the
 # cloud, and for Google and Azure.
@@ -69,10 +66,6 @@ def credentials_of(url: str) -> str:
     return "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
 
 
-def without_secrets(text: str) -> str:
-    """A text whose URLs have neither user nor password nor query.
-
-    A query may hold a signature that opens the bucket to whoever reads it.
-    """
-    text = re.sub(r"(://)[^\s/?#@]*@", r"\1…@", text)
-    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", text)
+def without_query(text: str) -> str:
+    """A text whose URLs have neither passwords nor queries: these may hold a signature."""
+    return re.sub(r"(://[^\s?]*)\?\S+", r"\1?…", str(without_secrets(text)))

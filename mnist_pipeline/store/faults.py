@@ -18,7 +18,7 @@ from obstore.exceptions import (
 )
 
 from mnist_pipeline.errors import IntegrityError, OutsideError
-from mnist_pipeline.store.credentials import credentials_of, without_secrets
+from mnist_pipeline.store.credentials import credentials_of, without_query
 from mnist_pipeline.store.places import TIMEOUT
 
 _NO_BUCKET = re.compile("NoSuchBucket|ContainerNotFound|bucket does not exist")
@@ -106,7 +106,7 @@ def _on_one_line(said: str) -> str:
     line = said.partition("\n")[0]
     code = re.search(r"<Code>(\w+)</Code>", said)
     line = re.sub(r"[ :-]*<[?\w].*", f": {code[1]}" if code else "", line)
-    return without_secrets(line)
+    return without_query(line)
 
 
 def is_full(error: Exception) -> bool:

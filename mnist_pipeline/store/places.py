@@ -12,7 +12,7 @@ from obstore.exceptions import BaseError
 from obstore.store import MemoryStore, from_url
 
 from mnist_pipeline.errors import ConfigError, OutsideError
-from mnist_pipeline.store.credentials import credentials_of, profile_for, without_secrets
+from mnist_pipeline.store.credentials import credentials_of, profile_for, without_query
 
 TIMEOUT = "MNIST_PIPELINE_STORE_TIMEOUT"
 """Environment variable: seconds that one request to a bucket may take."""
@@ -40,7 +40,11 @@ def check_url(url: str, called: str) -> None:
     """
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
-    shown: dict[str, Any] = {called: without_secrets(url)}
+    shown: dict[str, Any] = {called: without_query(url)}
+    is_plain = (_CONTAINER if scheme.startswith("abfs") else _BUCKET).fullmatch(bucket) is not None
+    has_password = "@" in rest and not is_plain
+    if has_password:
+        shown = {called: f"{scheme}://…@{rest.rpartition('@')[2].partition('?')[0]}"}
     if scheme not in SCHEMES:
         raise ConfigError(
             f"the {called} cannot be on {scheme}://",
@@ -49,18 +53,15 @@ def check_url(url: str, called: str) -> None:
         )
     if scheme in ("file", "memory"):
         return
-    if not (_CONTAINER if scheme.startswith("abfs") else _BUCKET).fullmatch(bucket):
-        if "@" in rest:
-            shown = {called: f"{scheme}://…@{rest.rpartition('@')[2].partition('?')[0]}"}
-            raise ConfigError(
-                f"the {called} has a password in its URL",
-                **shown,
-                remedy=f"leave it out of {scheme}://; credentials belong in the environment",
-            )
+    if has_password:
         raise ConfigError(
-            f"the {called} names no bucket",
+            f"the {called} has a password in its URL",
             **shown,
-            remedy=f"write {scheme}://BUCKET/FOLDER",
+            remedy=f"leave it out of {scheme}://; credentials belong in the environment",
+        )
+    if not is_plain:
+        raise ConfigError(
+            f"the {called} names no bucket", **shown, remedy=f"write {scheme}://BUCKET/FOLDER"
         )
     if key and not {"", ".", ".."}.isdisjoint(key.removesuffix("/").split("/")):
         raise ConfigError(
@@ -80,7 +81,7 @@ def check_place(url: str, called: str) -> None:
     if "?" in url:
         raise ConfigError(
             f"the {called} has a query in its URL",
-            **{called: without_secrets(url)},
+            **{called: without_query(url)},
             remedy="leave out what comes from the ? on; credentials belong in the environment",
         )
 
@@ -128,7 +129,7 @@ def _is_plain() -> bool:
         if found and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", found):
             raise ConfigError(
                 f"{name} is no endpoint",
-                found=without_secrets(found),
+                found=without_query(found),
                 expected="http:// or https://, a host, perhaps a port",
                 remedy=f"set {name}=https://…, or leave it out",
             )
