@@ -245,7 +245,7 @@ def publish(console: Console, reference: str, name: str, settings: tuple[str, ..
     manifest = Registry(store).find(reference)
     options = {**last_options(store, manifest, name), **options}
     publisher = plugins.build("publisher", info.name, options)
-    delivery = deliver(finished_version(store, manifest), info.name, publisher)
+    delivery = deliver(finished_version(store, manifest), info.name, publisher, wanted=False)
     if delivery.error:
         raise delivery.error
     data = {"model": manifest.name, "version": manifest.version, **delivery.to_json()}

@@ -145,8 +145,18 @@ def finished_version(store: Store, manifest: Manifest) -> FinishedVersion:
     return FinishedVersion(manifest, bundle, is_champion, store)
 
 
-def deliver(version: FinishedVersion, name: str, publisher: Publisher) -> Delivery:
-    """Has a publisher publish a version, and writes down what came of it; raises nothing."""
+def deliver(
+    version: FinishedVersion, name: str, publisher: Publisher, *, wanted: bool = True
+) -> Delivery:
+    """Has a publisher publish a version, and writes down what came of it; raises nothing.
+
+    Args:
+        version: what is published.
+        name: of the publisher.
+        publisher: with its options.
+        wanted: whether a failure is to be made up for, with these very options; a try by hand
+            that fails leaves what was written down before.
+    """
     to = plugins.resolve("publisher", name)
     try:
         delivery = Delivery(to.name, without_secrets(publisher.publish(version)))
@@ -155,6 +165,8 @@ def deliver(version: FinishedVersion, name: str, publisher: Publisher) -> Delive
         if known.exit_code == PipelineError.exit_code:
             known = BrokenPluginError.of(to, "went wrong", error)
         delivery = Delivery(to.name, error=discreet(known))
+        if not wanted:
+            return delivery
     record = {
         **delivery.to_json(),
         "options": _options(publisher),

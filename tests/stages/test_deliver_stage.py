@@ -132,6 +132,10 @@ def test_models_publish_knows_where_it_was_to_go(
     assert (told["to"], told["ok"], told["where"]) == ("shelf.v1", True, str(tmp_path / "shelf-1"))
     assert main([*words, "--set", f"folder={tmp_path / 'other'}"]) == 0
     assert (tmp_path / "other-1").exists()
+    assert main([*words, "--set", f"folder={tmp_path / 'no' / 'folder'}"]) == 6
+    assert main(words) == 0  # what failed is not remembered
+    assert put(tmp_path, 1) == "champion "
+    assert (tmp_path / "other-1").read_text() == "champion champion "
     assert main([*words, "--set", "fodler=x"]) == 2
     assert main([*words[:4], "shelv", *words[5:]]) == 2
     capsys.readouterr()
