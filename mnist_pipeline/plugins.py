@@ -22,7 +22,7 @@ from importlib.metadata import EntryPoint, entry_points
 from traceback import walk_tb
 from typing import Any
 
-from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.errors import ConfigError, OutsideError, did_you_mean
 from mnist_pipeline.guard import OURS as OURS
 from mnist_pipeline.guard import BrokenPluginError as BrokenPluginError
 from mnist_pipeline.guard import calling, guarded, is_unexplained
@@ -147,6 +147,16 @@ def _missing(seam: str, name: str) -> MissingPluginError:
         )
     error.name = name
     return error
+
+
+def uninstalled(headline: str, error: MissingPluginError, package: str | None) -> OutsideError:
+    """The error for what needs a plugin that is gone, with the package that had it, if known."""
+    wanted = package.replace(" ", "==") if package else f"the package with {error.name!r}"
+    return OutsideError(
+        f"{headline}: {error.headline}",
+        package=package,
+        remedy=f"install it again: pip install {wanted}" if package else f"install {wanted}",
+    )
 
 
 def is_foreign(seam: str, name: str) -> bool:

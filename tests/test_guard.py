@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -336,3 +338,67 @@ def test_an_exit_that_is_not_clicks_is_no_success(capsys, monkeypatch: pytest.Mo
     code, told, _ = run(capsys, "plugins", "show", "csv")
     assert code == 1
     assert "SystemExit: 0" in told["error"]["headline"]
+
+
+def test_what_is_gone_is_told_with_its_package(
+    install: Install, capsys, words: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "def publish(self, version): return 'a shelf'\n"
+    body += "@dataclasses.dataclass(frozen=True)\nclass Norm(Scale):\n    pass\n"
+    code = PLUGIN.replace("BASE", "object").replace("BODY", body)
+    install("acme", {"thing.v1": "Thing"}, code, "publisher")
+    install("norms", {"norm.v1": "Norm"}, code, "normalizer")
+    words += ["--source", "synthetic:n=400", "--set", "normalize.kind=norm"]
+    assert run(capsys, *words, "--set", NAMED["publisher"])[0] == 0
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("site")])
+    plugins.available.cache_clear()
+    at = ("--workspace", str(workspace))
+    for command, package in (
+        (("models", "publish", "digits@1", "--to", "thing"), "acme==1.5"),
+        (("reproduce", "digits@1"), "norms==1.5"),
+    ):
+        code, told, _ = run(capsys, *command, *at)
+        assert code == 6, told
+        assert f"pip install {package}" in told["error"]["remedy"]
+        assert main([*command, *at]) == 6  # for people too
+        assert package in capsys.readouterr().err
+    code, told, _ = run(capsys, "models", "publish", "digits@1", "--to", "../thing", *at)
+    assert (code, told["error"]["kind"]) == (2, "config")
+
+
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+print("FROM PYTHON", flush=True)
+print("LATER")
+os.write(1, b"FROM NATIVE CODE\\n")
+subprocess.run([sys.executable, "-c", "print('FROM A CHILD')"])
+ctypes.CDLL(None).printf(b"HELD BACK\\n")
+atexit.register(print, "AT EXIT")
+"""
+
+
+def test_with_json_a_plugin_prints_to_stderr(install: Install, tmp_path: Path) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE + LOUD)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "mnist-pipeline", "--json", "plugins", "show", "thing"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "thing.v1"
+    assert len(done.stdout.splitlines()) == 1
+    for said in ("PYTHON", "LATER", "NATIVE CODE", "A CHILD", "HELD BACK", "AT EXIT"):
+        assert said in done.stderr
+
+
+def test_with_json_prints_of_a_plugin_in_this_process_go_to_stderr_too(
+    install: Install, capsys
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE)
+    code, told, log = run(capsys, "validate", spec(does="print('loud')"))
+    assert (code, told["rows"]) == (0, 400)
+    assert "loud" in log
+    sys.stdout.write("afterwards\n")
+    assert capsys.readouterr().out == "afterwards\n"
