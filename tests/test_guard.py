@@ -402,3 +402,16 @@ def test_with_json_prints_of_a_plugin_in_this_process_go_to_stderr_too(
     assert "loud" in log
     sys.stdout.write("afterwards\n")
     assert capsys.readouterr().out == "afterwards\n"
+
+
+def test_a_source_without_labels_is_not_accepted_where_they_are_needed(
+    install: Install, capsys, words: list[str]
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE.replace("np.arange(n) % 10", "None"))
+    for command in (["validate"], [*words, "--source"]):
+        code, told, _ = run(capsys, *command, "thing")
+        assert code == 2
+        assert "without labels" in told["error"]["headline"]
+        assert "labelled=false" not in told["error"]["remedy"]  # it has no such option
+    code, told, _ = run(capsys, "validate", "thing", "--unlabelled")
+    assert (code, told["accepted"]) == (0, 400)
