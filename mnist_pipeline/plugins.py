@@ -14,28 +14,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import re
 import sys
 import typing
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from traceback import walk_tb
 from typing import Any
 
-from mnist_pipeline.errors import ConfigError, did_you_mean
+from mnist_pipeline.announced import SEAMS as SEAMS
+from mnist_pipeline.announced import announcements
+from mnist_pipeline.errors import ConfigError, OutsideError, did_you_mean
 from mnist_pipeline.guard import OURS as OURS
 from mnist_pipeline.guard import BrokenPluginError as BrokenPluginError
 from mnist_pipeline.guard import calling, guarded, is_unexplained
-
-SEAMS: dict[str, str] = {
-    "source": "mnist_pipeline.sources",
-    "normalizer": "mnist_pipeline.normalizers",
-    "model": "mnist_pipeline.models",
-    "gate": "mnist_pipeline.gates",
-    "publisher": "mnist_pipeline.publishers",
-}
-
-_VERSIONED = re.compile(r"(?P<name>[a-z][a-z0-9_]*)\.v(?P<version>[1-9][0-9]*)")
 
 
 def option(default: Any, help: str, *, locates: bool = False, bucket: bool = False) -> Any:
@@ -90,21 +81,17 @@ class MissingPluginError(ConfigError):
 @functools.cache
 def available(seam: str) -> tuple[PluginInfo, ...]:
     """Every plugin of a seam, by name and version, without importing any."""
-    found = []
-    for entry_point in _announced(tuple(sys.path)).select(group=SEAMS[seam]):
-        if not _VERSIONED.fullmatch(entry_point.name):
-            continue
-        package = entry_point.dist.name if entry_point.dist else "?"
-        package_version = entry_point.dist.version if entry_point.dist else "?"
-        found.append(PluginInfo(seam, entry_point.name, package, package_version, entry_point))
+    found = [
+        PluginInfo(seam, each.name, each.package, each.package_version, each.entry_point)
+        for each in announcements(tuple(sys.path)).found
+        if each.seam == seam and each.usable
+    ]
     return tuple(sorted(found, key=lambda info: (info.base_name, info.version, info.package)))
 
 
-@functools.lru_cache(maxsize=1)
-def _announced(path: tuple[str, ...]) -> Any:
-    """All entry points of all packages on a path: reading them is what listing costs."""
-    del path
-    return entry_points()
+def ignored(name: str | None = None) -> list[str]:
+    """What packages announce in vain, and why: all of it, or what is called `name`."""
+    return announcements(tuple(sys.path)).ignored(name)
 
 
 def resolve(seam: str, name: str) -> PluginInfo:
@@ -143,10 +130,21 @@ def _missing(seam: str, name: str) -> MissingPluginError:
     else:
         error = MissingPluginError(
             f"there is no {seam} called {name!r}",
+            ignored=ignored(name) or None,
             remedy=did_you_mean(name, {info.base_name for info in infos}),
         )
     error.name = name
     return error
+
+
+def uninstalled(headline: str, error: MissingPluginError, package: str | None) -> OutsideError:
+    """The error for what needs a plugin that is gone, with the package that had it, if known."""
+    wanted = package.replace(" ", "==") if package else f"the package with {error.name!r}"
+    return OutsideError(
+        f"{headline}: {error.headline}",
+        package=package,
+        remedy=f"install it again: pip install {wanted}" if package else f"install {wanted}",
+    )
 
 
 def is_foreign(seam: str, name: str) -> bool:

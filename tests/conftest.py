@@ -19,7 +19,8 @@ from s3 import make_bucket, s3_server_in
 from small import SETTINGS, drawn_digits, write_idx
 from webhooks import Webhook, listening_webhook
 
-from mnist_pipeline import plugins, tell
+from mnist_pipeline import tell
+from mnist_pipeline.announced import announcements
 from mnist_pipeline.cli.console import TerminalReporter
 from mnist_pipeline.configfile import parse_setting, resolve
 from mnist_pipeline.pipeline import Result, run_pipeline
@@ -153,7 +154,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     def clear() -> None:
         available.cache_clear()
-        plugins._announced.cache_clear()
+        announcements.cache_clear()
 
     site = tmp_path / "site"
     site.mkdir()

@@ -11,6 +11,8 @@ import pytest
 from small import PLACES, SETTING_WORDS, train_words
 
 from mnist_pipeline.cli import main
+from mnist_pipeline.cli.console import Console
+from mnist_pipeline.errors import ConfigError
 from mnist_pipeline.store.objects import Store
 
 Answer = tuple[int, dict]
@@ -232,3 +234,24 @@ def test_sigterm_is_an_interrupt(workspace: Path) -> None:
                 break
         assert "interrupted" in process.stderr.read()
     assert process.returncode == 130
+
+
+def test_facts_of_any_kind_are_told_to_people(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"environment": {"numpy": "2.4"}, "rejected": {"image_missing": 1200}}
+    Console().error(ConfigError("no", **facts, remedy="yes"))
+    told = capsys.readouterr().err
+    assert "    numpy: 2.4" in told
+    assert "  rejected: 1,200 image_missing" in told
+
+
+def test_an_answer_nobody_can_read_or_store(tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "mnist-pipeline"
+    for words, redirect, code in (
+        ("--json plugins", ">&-", 0),
+        ("--json plugins", "| true", 0),
+        ("--json plugins", ">/dev/full", 6),
+        ("--json plugins show nosuch", ">/dev/full", 2),
+    ):
+        script = f"set -o pipefail; {program} {words} {redirect}"
+        done = subprocess.run(["bash", "-c", script], stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), (words, done.stderr)

@@ -13,7 +13,7 @@ import pytest
 from sample import SAMPLE, write_pictures
 from small import write_idx
 
-from mnist_pipeline.contract.records import Records
+from mnist_pipeline.contract.records import Records, Reject
 from mnist_pipeline.errors import OutsideError
 from mnist_pipeline.evaluate.gate import Finding, Floors
 from mnist_pipeline.model.normalize import Scale
@@ -144,6 +144,11 @@ def rows(**changes: Any) -> Records:
     return Records(**{**fields, **changes})
 
 
+def reject(place: Any, **changes: Any) -> Reject:
+    fields = {"source": "a.csv", "reason": "image_missing", "detail": "none"}
+    return Reject(place=place, **{**fields, **changes})
+
+
 def source_of(part: Any) -> Any:
     return broken(Synthetic, parts=lambda self: [part])
 
@@ -204,6 +209,11 @@ CASES: list[tuple[str, Any, str]] = [
     ("source", source_of(OnePart(rows(labels=np.zeros(2)))), "labels is float64"),
     ("source", source_of(OnePart(rows(places=np.zeros(2, np.int64)))), "a place of its own"),
     ("source", source_of(OnePart(rows(source="/tmp/a.csv"))), "not a base name"),
+    ("source", source_of(OnePart(rows(source=None))), "not a base name"),
+    ("source", source_of(OnePart(rows(places=np.arange(2) - 1))), "before the first"),
+    ("source", source_of(OnePart(rows(labels=None))), "rows have labels"),
+    ("source", source_of(OnePart(rows(rejects=(reject("three"),)))), "place of a Reject"),
+    ("source", source_of(OnePart(rows(rejects=(reject(7, source=None),)))), "source of a Reject"),
     ("publisher", broken(Shelf, publish=lambda s, v: None), "publish returns where"),
     (
         "publisher",

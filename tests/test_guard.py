@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import os
 import pickle
+import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from small import SETTING_WORDS
+from strangers import NAMED, PLUGIN, SOURCE, Install, assert_told, run, spec
 
 from mnist_pipeline import guard, plugins
 from mnist_pipeline.cli import main
@@ -21,73 +22,6 @@ from mnist_pipeline.evaluate.gate import Gate
 from mnist_pipeline.guard import BrokenPluginError, calling
 from mnist_pipeline.plugins import blamed, build, describe, load, resolve
 
-Install = Callable[..., str]
-
-SOURCE = """
-from __future__ import annotations
-import dataclasses, sys
-from pathlib import Path
-import numpy as np
-from mnist_pipeline.contract.records import Records, Reject
-from mnist_pipeline.plugins import option
-
-class MuteError(Exception):
-    def __str__(self):
-        raise ValueError("no words")
-
-@dataclasses.dataclass(frozen=True)
-class Other:
-    def parts(self):
-        return []
-
-@dataclasses.dataclass(frozen=True)
-class Thing:
-    does: str = option("pass", "a statement, run behind the first block")
-    given: str = option("pass", "a statement that changes what the first block is made of")
-    asked: str = option("pass", "a statement, run when the part is asked who it is")
-
-    def parts(self):
-        return [Part(self)]
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    thing: Thing
-    name, role, paths = "thing", "train", ()
-
-    def identity(self):
-        exec(self.thing.asked)
-        return "0" * 64
-
-    def read(self, contract):
-        n = 400
-        rng = np.random.default_rng(0)
-        rows = {
-            "images": rng.integers(0, 255, (n, 784), np.uint8), "labels": np.arange(n) % 10,
-            "places": np.arange(n), "source": "thing",
-        }
-        good = dict(source="thing", place=1, reason="image_missing", detail="none")
-        exec(self.thing.given)
-        yield Records(**rows)
-        exec(self.thing.does)
-"""
-
-ERRORS = [
-    ("sys.exit(0)", "SystemExit: 0"),
-    ("raise BaseException('boom')", "BaseException: boom"),
-    ("raise GeneratorExit", "GeneratorExit"),
-    ("raise StopIteration", "StopIteration"),
-    ("raise MuteError", "MuteError: (its text cannot be had"),
-    ("raise ValueError('half \\udcff')", "ValueError: half \\udcff"),
-    ("raise RuntimeError('https://me:hunter2@host/')", "RuntimeError: https://…@host/"),
-]
-
-
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any], str]:
-    capsys.readouterr()
-    code = main([*words, "--json"])
-    told = capsys.readouterr()
-    return code, json.loads(told.out), told.err
-
 
 @pytest.fixture
 def words(workspace: Path) -> list[str]:
@@ -95,96 +29,6 @@ def words(workspace: Path) -> list[str]:
     return ["train", "--engine", "plain", "--workspace", str(workspace), *SETTING_WORDS]
 
 
-def spec(**options: str) -> str:
-    return "thing:" + ",".join(f"{name}={value}" for name, value in options.items())
-
-
-def assert_told(code: int, told: dict[str, Any], log: str, seam: str) -> dict[str, Any]:
-    """The error is the plugin's, with its package; returns it."""
-    error: dict[str, Any] = told["error"]
-    assert code == 6, error
-    assert f"the {seam} 'thing.v1'" in error["headline"]
-    assert error["facts"]["package"] == "acme 1.5"
-    assert "Traceback" not in log
-    assert "hunter2" not in str(told) + log
-    return error
-
-
-@pytest.mark.parametrize(("statement", "cause"), ERRORS)
-def test_whatever_a_source_raises_while_it_reads_is_its_own(
-    install: Install, capsys, words: list[str], statement: str, cause: str
-) -> None:
-    install("acme", {"other.v1": "Other", "thing.v1": "Thing"}, SOURCE)  # `other` comes first
-    for command in (["validate"], [*words, "--source"]):
-        found = run(capsys, *command, spec(does=statement))
-        assert cause in assert_told(*found, "source")["facts"]["cause"]
-
-
-def test_whatever_a_part_raises_when_it_is_asked_is_its_sources(
-    install: Install, capsys, words: list[str]
-) -> None:
-    install("acme", {"thing.v1": "Thing"}, SOURCE)
-    assert_told(*run(capsys, *words, "--source", spec(asked="sys.exit(0)")), "source")
-
-
-def test_the_ending_of_a_run_names_the_plugin(
-    install: Install, capsys, words: list[str], workspace: Path
-) -> None:
-    install("acme", {"thing.v1": "Thing"}, SOURCE)
-    run(capsys, *words, "--source", spec(does="sys.exit(0)"))
-    (ending,) = (workspace / "runs").glob("*/end.json")
-    told = json.loads(ending.read_bytes())
-    assert (told["status"], told["error"]["facts"]["package"]) == ("failed", "acme 1.5")
-
-
-@pytest.mark.parametrize(
-    ("statement", "flaw"),
-    [
-        ("rows['rejects'] = None", "rejects is a NoneType"),
-        ("rows['rejects'] = (Reject(**good | dict(reason=['x'])),)", "closed list"),
-        ("rows['rejects'] = (Reject(**good | dict(place='three')),)", "'three', no int64"),
-        ("rows['rejects'] = (Reject(**good | dict(place=2**70)),)", "no int64"),
-        ("rows['rejects'] = (Reject(**good | dict(detail=None)),)", "not a text"),
-        ("rows['rejects'] = (Reject(**good | dict(source=None)),)", "not a base name"),
-        ("rows['rejects'] = (Reject(**good | dict(payload='text')),)", "not bytes"),
-        ("rows['source'] = 'half \\udcff'", "not a base name"),
-        ("rows['places'] = np.arange(n) - 1", "a place is -1"),
-        ("yield Records(**rows); rows['labels'] = None", "of which labels is None"),
-    ],
-)
-def test_blocks_that_are_no_records_are_told(
-    install: Install, capsys, statement: str, flaw: str
-) -> None:
-    code = SOURCE.replace("exec(self.thing.given)", statement)
-    install("acme", {"thing.v1": "Thing"}, code)
-    error = assert_told(*run(capsys, "validate", "thing"), "source")
-    assert "breaks its protocol: read yields rows" in error["headline"]
-    assert flaw in error["headline"]
-
-
-PLUGIN = """
-from __future__ import annotations
-import dataclasses, inspect, sys
-import numpy as np
-from mnist_pipeline.errors import ConfigError
-from mnist_pipeline.evaluate.gate import Finding, Floors
-from mnist_pipeline.model.normalize import Scale
-from mnist_pipeline.model.perceptrons import Softmax
-from mnist_pipeline.plugins import option
-
-def late():
-    return not any("mnist_pipeline/testing" in frame.filename for frame in inspect.stack())
-
-@dataclasses.dataclass(frozen=True)
-class Thing(BASE):
-    BODY
-"""
-NAMED = {
-    "normalizer": "normalize.kind=thing",
-    "gate": 'gate.rules=["thing"]',
-    "model": "model.kind=thing",
-    "publisher": 'publish.to=["thing"]',
-}
 FIT = (
     "def fit(self, blocks):\n        state = super().fit(blocks)\n"
     "        if late(): {}\n        return state"
@@ -336,3 +180,67 @@ def test_an_exit_that_is_not_clicks_is_no_success(capsys, monkeypatch: pytest.Mo
     code, told, _ = run(capsys, "plugins", "show", "csv")
     assert code == 1
     assert "SystemExit: 0" in told["error"]["headline"]
+
+
+def test_what_is_gone_is_told_with_its_package(
+    install: Install, capsys, words: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = "def publish(self, version): return 'a shelf'\n"
+    body += "@dataclasses.dataclass(frozen=True)\nclass Norm(Scale):\n    pass\n"
+    code = PLUGIN.replace("BASE", "object").replace("BODY", body)
+    install("acme", {"thing.v1": "Thing"}, code, "publisher")
+    install("norms", {"norm.v1": "Norm"}, code, "normalizer")
+    words += ["--source", "synthetic:n=400", "--set", "normalize.kind=norm"]
+    assert run(capsys, *words, "--set", NAMED["publisher"])[0] == 0
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if not p.endswith("site")])
+    plugins.available.cache_clear()
+    at = ("--workspace", str(workspace))
+    for command, package in (
+        (("models", "publish", "digits@1", "--to", "thing"), "acme==1.5"),
+        (("reproduce", "digits@1"), "norms==1.5"),
+    ):
+        code, told, _ = run(capsys, *command, *at)
+        assert code == 6, told
+        assert f"pip install {package}" in told["error"]["remedy"]
+        assert main([*command, *at]) == 6  # for people too
+        assert package in capsys.readouterr().err
+    code, told, _ = run(capsys, "models", "publish", "digits@1", "--to", "../thing", *at)
+    assert (code, told["error"]["kind"]) == (2, "config")
+
+
+LOUD = """
+import atexit, ctypes, os, subprocess, sys
+print("FROM PYTHON", flush=True)
+print("LATER")
+os.write(1, b"FROM NATIVE CODE\\n")
+subprocess.run([sys.executable, "-c", "print('FROM A CHILD')"])
+ctypes.CDLL(None).printf(b"HELD BACK\\n")
+atexit.register(print, "AT EXIT")
+"""
+
+
+def test_with_json_a_plugin_prints_to_stderr(install: Install, tmp_path: Path) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE + LOUD)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "mnist-pipeline", "--json", "plugins", "show", "thing"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "thing.v1"
+    assert len(done.stdout.splitlines()) == 1
+    for said in ("PYTHON", "LATER", "NATIVE CODE", "A CHILD", "HELD BACK", "AT EXIT"):
+        assert said in done.stderr
+
+
+def test_with_json_prints_of_a_plugin_in_this_process_go_to_stderr_too(
+    install: Install, capsys
+) -> None:
+    install("acme", {"thing.v1": "Thing"}, SOURCE)
+    code, told, log = run(capsys, "validate", spec(does="print('loud')"))
+    assert (code, told["rows"]) == (0, 400)
+    assert "loud" in log
+    sys.stdout.write("afterwards\n")
+    assert capsys.readouterr().out == "afterwards\n"

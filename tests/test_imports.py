@@ -15,7 +15,7 @@ PACKAGE = ROOT / "mnist_pipeline"
 
 # A module may import from its own layer and from those above it in this list.
 LAYERS = (
-    ("errors", "refs", "guard", "plugins", "reporting", "tell"),
+    ("errors", "refs", "announced", "guard", "plugins", "reporting", "tell"),
     ("contract",),
     ("data",),
     ("sources", "model"),

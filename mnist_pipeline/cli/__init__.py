@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from traceback import walk_tb
 
 import click
 
 from mnist_pipeline import __version__
-from mnist_pipeline.cli.console import Console, global_options
+from mnist_pipeline.cli.console import Console, global_options, stdout_put_aside
 from mnist_pipeline.cli.data import data
 from mnist_pipeline.cli.deploy import deploy
 from mnist_pipeline.cli.explain import explain
@@ -84,6 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(as_json="--json" in given, quiet="--quiet" in given)
+    if not console.as_json:
+        return _run(given, console)
+    with stdout_put_aside() as console.answers:
+        return _run(given, console)
+
+
+def _run(given: list[str], console: Console) -> int:
     try:
         _check_text(given)
         code = cli.main(args=given, prog_name="mnist-pipeline", standalone_mode=False, obj=console)
@@ -107,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return INTERRUPTED
     except BaseException as error:
-        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-            return 0  # click's way of saying that nobody reads our output any more (`… | head`)
+        if isinstance(error, SystemExit) and _is_clicks(error):
+            return 0  # its way of saying that nobody reads our output any more (`… | head`)
         from mnist_pipeline.plugins import blamed
 
         known = blamed(error) or explained(error)
@@ -123,11 +131,20 @@ def entry_point() -> None:
     """The console script: SIGTERM ends it as Ctrl-C does, a closed pipe is no error."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = main()
+    if "--json" in sys.argv and sys.stderr is not None:
+        os.dup2(2, 1)  # what native code still holds back, or says at its exit, is no answer
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def _is_clicks(error: SystemExit) -> bool:
+    """Whether click itself exits, not some code that it has called."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "click"
 
 
 def _check_text(arguments: Sequence[str]) -> None:

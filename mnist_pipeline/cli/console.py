@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,12 +10,12 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
-from mnist_pipeline.errors import PipelineError, told
+from mnist_pipeline.errors import PipelineError, storable, told
 
 if TYPE_CHECKING:
     from mnist_pipeline.reporting import Step
@@ -34,6 +35,7 @@ class Console:
         quiet: no progress.
         workspace: the workspace in use: a folder or a URL.
         command: which command runs, for what is said of it from outside.
+        answers: where the JSON object goes; None where nobody reads it.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
@@ -41,6 +43,7 @@ class Console:
         self.quiet = quiet
         self.workspace = DEFAULT_WORKSPACE
         self.command = ""
+        self.answers: TextIO | None = sys.stdout
 
     def store(self, *, writable: bool = True) -> Store:
         """The workspace, opened; a reader makes none and needs no right to write."""
@@ -60,11 +63,18 @@ class Console:
     def result(self, data: Mapping[str, Any], text: str | Callable[[], None]) -> None:
         """The command's answer: `data` with `--json`, else `text` (or what it prints)."""
         if self.as_json:
-            click.echo(json.dumps(data, ensure_ascii=False))
+            self._answer(json.dumps(data, ensure_ascii=False))
         elif callable(text):
             text()
         else:
             click.echo(text)
+
+    def _answer(self, text: str) -> None:
+        """Writes the one JSON object; that nobody reads it any more (`… | head`) is no error."""
+        if self.answers is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.answers.write(storable(text) + "\n")
+                self.answers.flush()
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """A table on stdout: drawn on a terminal, tab-separated elsewhere."""
@@ -87,8 +97,9 @@ class Console:
             data = error.to_json()
             if code is not None:
                 data |= {"code": code, "kind": "interrupted"}
-            click.echo(json.dumps({"error": data}, ensure_ascii=False, default=str))
-            return
+            with contextlib.suppress(OSError):  # no room for it there: it is told to people
+                self._answer(json.dumps({"error": data}, ensure_ascii=False, default=str))
+                return
         first, *rest = _lines(error)
         click.secho(f"error: {first}", err=True, fg="red", bold=True)
         for line in rest:
@@ -105,12 +116,45 @@ class Console:
         )
 
 
+@contextlib.contextmanager
+def stdout_put_aside() -> Iterator[TextIO | None]:
+    """Inside, whatever is printed goes to stderr: by Python, by native code, by child processes.
+
+    Yields:
+        What was stdout; None if it is closed.
+    """
+    stdout = sys.stdout
+    try:
+        descriptor = stdout.fileno()
+    except (AttributeError, OSError):  # there is none, or somebody in this process reads it
+        with contextlib.redirect_stdout(sys.stderr):
+            yield stdout
+        return
+    stdout.flush()
+    kept = os.dup(descriptor)
+    if sys.stderr is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    else:
+        os.dup2(2, descriptor)
+    answers = os.fdopen(os.dup(kept), "w", encoding="utf-8")
+    try:
+        yield answers
+    finally:
+        with contextlib.suppress(OSError):  # what could not be written was told when it was
+            answers.close()
+        stdout.flush()
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
 def _lines(error: PipelineError) -> list[str]:
     lines = [error.headline]
     for name, value in error.facts.items():
         label = name.replace("_", " ")
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and all(isinstance(n, int) for n in value.values()):
             value = ", ".join(f"{count:,} {key}" for key, count in value.items())
+        elif isinstance(value, Mapping):
+            value = [f"{key}: {entry}" for key, entry in value.items()]
         if isinstance(value, list | tuple):
             lines.append(f"  {label}:")
             lines += [f"    {entry}" for entry in value]

@@ -232,20 +232,17 @@ def publish(console: Console, reference: str, name: str, settings: tuple[str, ..
     Options of the publisher are those that the version went there with, or should have; --set
     changes one. `mnist-pipeline plugins show PUBLISHER` lists them.
     """
-    from mnist_pipeline import plugins
     from mnist_pipeline.configfile import parse_setting
-    from mnist_pipeline.store.publishers import deliver, finished_version, last_options
+    from mnist_pipeline.store.publishers import deliver, finished_version, publisher_for
     from mnist_pipeline.store.registry import Registry
 
     options: dict[str, Any] = {}
     for setting in settings:
         options |= parse_setting(setting)
-    info = plugins.resolve("publisher", name)
     store = console.store()
     manifest = Registry(store).find(reference)
-    options = {**last_options(store, manifest, name), **options}
-    publisher = plugins.build("publisher", info.name, options)
-    delivery = deliver(finished_version(store, manifest), info.name, publisher, wanted=False)
+    resolved, publisher = publisher_for(store, manifest, name, options)
+    delivery = deliver(finished_version(store, manifest), resolved, publisher, wanted=False)
     if delivery.error:
         raise delivery.error
     data = {"model": manifest.name, "version": manifest.version, **delivery.to_json()}

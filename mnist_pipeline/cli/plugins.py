@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mnist_pipeline.cli.console import Console, global_options
 from mnist_pipeline.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from mnist_pipeline.plugins import PluginInfo
 
 
 @click.group(invoke_without_command=True)
@@ -17,7 +22,7 @@ def plugins(context: click.Context) -> None:
     """List the plugins of the five seams; `plugins show NAME` describes one."""
     if context.invoked_subcommand is not None:
         return
-    from mnist_pipeline.plugins import SEAMS, available
+    from mnist_pipeline.plugins import SEAMS, available, ignored
 
     console: Console = context.obj
     rows = [info for seam in SEAMS for info in available(seam)]
@@ -25,8 +30,10 @@ def plugins(context: click.Context) -> None:
         {"seam": row.seam, "name": row.name, "package": row.package, "version": row.package_version}
         for row in rows
     ]
+    for words in ignored():
+        click.echo(f"ignored: {words}", err=True)
     console.result(
-        {"plugins": data},
+        {"plugins": data, "ignored": ignored()},
         lambda: console.table(
             ["seam", "name", "package"],
             [(row.seam, row.name, f"{row.package} {row.package_version}") for row in rows],
@@ -40,37 +47,53 @@ def plugins(context: click.Context) -> None:
 @click.pass_obj
 def show(console: Console, name: str) -> None:
     """Describe one plugin: what it does, its options, their types and defaults."""
-    from mnist_pipeline.plugins import SEAMS, available, describe, load
+    from mnist_pipeline.plugins import SEAMS, available, ignored
 
-    matches = [
-        info for seam in SEAMS for info in available(seam) if name in (info.name, info.base_name)
+    newest = [
+        max(matches, key=lambda match: match.version)
+        for seam in SEAMS
+        if (matches := [info for info in available(seam) if name in (info.name, info.base_name)])
     ]
-    if not matches:
+    if not newest:
         names = {info.base_name for seam in SEAMS for info in available(seam)}
-        raise ConfigError(f"there is no plugin called {name!r}", remedy=did_you_mean(name, names))
-    info = max(matches, key=lambda match: match.version)
+        raise ConfigError(
+            f"there is no plugin called {name!r}",
+            ignored=ignored(name) or None,
+            remedy=did_you_mean(name, names),
+        )
+    first, *others = [_described(info) for info in newest]  # a name may be taken in several seams
+
+    def describe_them() -> None:
+        for data in (first, *others):
+            title = "{seam} {name} ({package} {version})".format_map(data)
+            click.secho(title, bold=True)
+            click.echo(data["about"])
+            rows = [(o["name"], o["type"], o["default"], o["help"]) for o in data["options"]]
+            if rows:
+                console.table(["option", "type", "default", "what it does"], rows)
+            else:
+                click.echo("no options")
+
+    console.result({**first, "others": others}, describe_them)
+
+
+def _described(info: PluginInfo) -> dict[str, Any]:
+    """A plugin in JSON: where it comes from, what it does, its options.
+
+    Raises:
+        OutsideError: its package is broken.
+    """
+    from mnist_pipeline.guard import calling
+    from mnist_pipeline.plugins import describe, load
+
     plugin = load(info.seam, info.name)
-    options = describe(plugin)
-    about = inspect.getdoc(plugin) or ""
-    data = {
-        "seam": info.seam,
-        "name": info.name,
-        "package": info.package,
-        "about": about,
-        "options": [
-            {"name": o.name, "type": o.type, "default": o.default, "help": o.help} for o in options
-        ],
-    }
-
-    def describe_it() -> None:
-        click.secho(f"{info.seam} {info.name} ({info.package} {info.package_version})", bold=True)
-        click.echo(about)
-        if options:
-            console.table(
-                ["option", "type", "default", "what it does"],
-                [(o.name, o.type, o.default, o.help) for o in options],
-            )
-        else:
-            click.echo("no options")
-
-    console.result(data, describe_it)
+    with calling(info, "cannot be described"):  # its defaults say themselves how they look
+        options = [dataclasses.asdict(option) for option in describe(plugin)]
+        return {
+            "seam": info.seam,
+            "name": info.name,
+            "package": info.package,
+            "version": info.package_version,
+            "about": inspect.getdoc(plugin) or "",
+            "options": options,
+        }

@@ -9,6 +9,7 @@ from typing import Any
 from mnist_pipeline.config import Config
 from mnist_pipeline.configfile import resolve
 from mnist_pipeline.errors import ConfigError, DataError, IntegrityError, PipelineError
+from mnist_pipeline.plugins import MissingPluginError, uninstalled
 from mnist_pipeline.reporting import Reporter, listening
 from mnist_pipeline.reproduce.cause import REMEDIES, Difference, causes, differences
 from mnist_pipeline.reproduce.origin import origin_of
@@ -21,7 +22,7 @@ from mnist_pipeline.reproduce.rebuild import (
 )
 from mnist_pipeline.stages.resolve import resolved
 from mnist_pipeline.stages.run import Run
-from mnist_pipeline.store.manifest import Manifest
+from mnist_pipeline.store.manifest import Manifest, packages_in
 from mnist_pipeline.store.objects import Store
 from mnist_pipeline.store.overlay import Overlay
 from mnist_pipeline.store.registry import Registry
@@ -75,6 +76,7 @@ def reproduce(
 
     Raises:
         ConfigError: there is no such version, or this program does not understand how it was made.
+        OutsideError: a plugin that made it is not installed.
         IntegrityError: its manifest is damaged.
         DataError: with `from_sources`: a source cannot be read.
     """
@@ -101,10 +103,15 @@ def _config(manifest: Manifest) -> Config:
 
     Raises:
         ConfigError: it does not.
+        OutsideError: a plugin that made it is not installed.
     """
     try:
         return resolved(resolve([manifest.config]))
     except ConfigError as error:
+        packages = packages_in(manifest.environment)
+        if isinstance(error, MissingPluginError) and error.name in packages:
+            headline = f"{_name(manifest)} cannot be made again here"
+            raise uninstalled(headline, error, packages[error.name]) from None
         raise ConfigError(
             f"this program does not understand how {_name(manifest)} was configured",
             cause=error.headline,

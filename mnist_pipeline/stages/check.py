@@ -16,7 +16,7 @@ from mnist_pipeline.contract.spec import ImageContract
 from mnist_pipeline.data.split import Assignment, Digests, Side, assign
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.reporting import Reporter, Step, listening
-from mnist_pipeline.stages.ingest import accepted_rows
+from mnist_pipeline.stages.ingest import accepted_rows, without_labels
 from mnist_pipeline.stages.inputs import inputs_of
 from mnist_pipeline.stages.validate import check_classes
 from mnist_pipeline.store.objects import Store
@@ -98,6 +98,9 @@ def check(config: Config, *, labelled: bool, store: Store | None, reporter: Repo
             reporter.begin("validate", name)
             for block in accepted_rows(source.part.read(contract), contract, own):
                 count += len(block.images)
+                # Who says labelled=false of a source expects none of it.
+                if block.labels is None and labelled and source.options.get("labelled", True):
+                    raise without_labels(source)
                 if block.labels is not None:
                     official = source.part.role == "exam"
                     columns = (block.labels, block.digests, block.places)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 
-from mnist_pipeline import plugins
 from mnist_pipeline.errors import PipelineError
 from mnist_pipeline.stages.publish import Outcome
 from mnist_pipeline.stages.resolve import publishers_of
@@ -56,7 +55,7 @@ def deliver_again(store: Store, manifest: Manifest) -> tuple[Delivery, ...]:
     for record in publishers.deliveries(store, manifest):
         name = str(record["to"])
         try:
-            publisher = plugins.build("publisher", name, record["options"])
+            _, publisher = publishers.publisher_for(store, manifest, name)
             delivery = publishers.deliver(finished_version(store, manifest), name, publisher)
         except PipelineError as error:
             delivery = Delivery(name, error=error)

@@ -188,10 +188,7 @@ def _make(run: Run, key: str, input: Input, files: tuple[FileStamp, ...] | None)
             rejected = quarantine.tally
             for rows in accepted_rows(source.read(run.contract), run.contract, quarantine):
                 if rows.labels is None:
-                    raise ConfigError(
-                        f"{source.name} was read without labels, and training needs them",
-                        remedy="leave labelled=false out of its source",
-                    )
+                    raise without_labels(input)
                 writer.write(rows)
                 run.reporter.step(Step(writer.rows + rejected.total, 0, "rows", source.name))
         if input.stamps() != files:
@@ -219,6 +216,18 @@ def _make(run: Run, key: str, input: Input, files: tuple[FileStamp, ...] | None)
     )
     run.store.put(f"parts/{key}/part.json", readable_json(part.to_json()))
     return part
+
+
+def without_labels(source: Input) -> ConfigError:
+    """The error for an input that has no labels, where they are needed."""
+    remedy = "name a source that gives labels"
+    if "labelled" in source.options:
+        remedy = "leave labelled=false out of its source"
+    return ConfigError(
+        f"{source.part.name} was read without labels, and training needs them",
+        source=source.plugin,
+        remedy=remedy,
+    )
 
 
 def accepted_rows(

@@ -104,7 +104,11 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
             remedy=f"say what it is: csv:{spec}, parquet:{spec} or idx:{spec}",
         )
     if name.partition(".v")[0] not in known:
-        raise ConfigError(f"there is no source called {name!r}", remedy=did_you_mean(name, known))
+        raise ConfigError(
+            f"there is no source called {name!r}",
+            ignored=plugins.ignored(name) or None,
+            remedy=did_you_mean(name, known),
+        )
     options: dict[str, Any] = {}
     pieces = re.split(r",(?=[a-z_]+=)", rest) if rest else []
     if pieces and not re.match(r"[a-z_]+=", pieces[0]):

@@ -182,12 +182,8 @@ def read_bundle(store: Store, manifest: Manifest) -> Bundle:
 def _needs(manifest: Manifest, error: MissingPluginError) -> OutsideError:
     """The error for a version whose plugin is not here, with the package that had it."""
     package = packages_in(manifest.environment).get(error.name)
-    wanted = package.replace(" ", "==") if package else f"the package with {error.name!r}"
-    return OutsideError(
-        f"{manifest.name}@{manifest.version} cannot be used here: {error.headline}",
-        package=package,
-        remedy=f"install it again: pip install {wanted}" if package else f"install {wanted}",
-    )
+    headline = f"{manifest.name}@{manifest.version} cannot be used here"
+    return plugins.uninstalled(headline, error, package)
 
 
 def verify_version(store: Store, manifest: Manifest) -> Bundle:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from mnist_pipeline import plugins
@@ -174,7 +175,7 @@ def deliver(
         "champion": version.is_champion,
         "when": now(),
     }
-    version.store.put(_key(version.manifest, to), readable_json(record))
+    version.store.put(_key(version.manifest, to.name), readable_json(record))
     return delivery
 
 
@@ -183,7 +184,7 @@ def delivered(version: FinishedVersion, name: str, publisher: Publisher) -> Deli
 
     A version that has become champion since goes there again.
     """
-    record = _record(version.store, version.manifest, plugins.resolve("publisher", name))
+    record = _record(version.store, version.manifest, name)
     if not record or not record.get("ok") or record.get("options") != _options(publisher):
         return None
     if version.is_champion and not record.get("champion"):
@@ -191,10 +192,30 @@ def delivered(version: FinishedVersion, name: str, publisher: Publisher) -> Deli
     return Delivery(str(record["to"]), str(record["where"]))
 
 
-def last_options(store: Store, manifest: Manifest, name: str) -> dict[str, Any]:
-    """The options with which a version was published there before, or was to be."""
-    record = _record(store, manifest, plugins.resolve("publisher", name)) or {}
-    return dict(record.get("options", {}))
+def publisher_for(
+    store: Store, manifest: Manifest, name: str, options: Mapping[str, Any] | None = None
+) -> tuple[str, Publisher]:
+    """A publisher with the options it had for a version before, or should have had; some changed.
+
+    Returns:
+        Its resolved name, and itself.
+
+    Raises:
+        ConfigError: nobody has ever heard of it, or an option is wrong.
+        OutsideError: its package is gone, or broken.
+    """
+    base = name.partition(".v")[0]
+    known = {str(each["to"]).partition(".v")[0]: each for each in deliveries(store, manifest)}
+    record = known.get(base, {})
+    try:
+        info = plugins.resolve("publisher", name)
+    except plugins.MissingPluginError as error:
+        if base not in known:
+            raise
+        headline = f"{manifest.name}@{manifest.version} cannot be published from here"
+        raise plugins.uninstalled(headline, error, record.get("package")) from None
+    options = {**record.get("options", {}), **(options or {})}
+    return info.name, plugins.build("publisher", info.name, options)
 
 
 def deliveries(store: Store, manifest: Manifest) -> list[dict[str, Any]]:
@@ -211,13 +232,13 @@ def _options(publisher: Publisher) -> dict[str, Any]:
     return options
 
 
-def _key(manifest: Manifest, to: PluginInfo) -> str:
-    return f"models/{manifest.name}/published/{manifest.version}/{to.base_name}.json"
+def _key(manifest: Manifest, name: str) -> str:
+    return f"models/{manifest.name}/published/{manifest.version}/{name.partition('.v')[0]}.json"
 
 
-def _record(store: Store, manifest: Manifest, to: PluginInfo) -> dict[str, Any] | None:
+def _record(store: Store, manifest: Manifest, name: str) -> dict[str, Any] | None:
     try:
-        record = json.loads(store.get(_key(manifest, to)))
+        record = json.loads(store.get(_key(manifest, name)))
         return record if isinstance(record, dict) else None
     except (ObjectMissingError, ValueError):
         return None

@@ -42,27 +42,32 @@ def check_source(source: Source, contract: ImageContract | None = None) -> None:
     declared = "a source of files declares the option that says where with locates=True"
     promises(located or not reads_files, declared)
     for part in parts:
-        _check_part(promises, part, contract)
+        _check_part(promises, part, contract, labelled=getattr(source, "labelled", True))
     for field in located:
         if field.default is dataclasses.MISSING:
             _check_nothing_there(promises, source, field.name, contract)
 
 
-def _check_part(promises: Promises, part: PartInput, contract: ImageContract) -> None:
+def _check_part(
+    promises: Promises, part: PartInput, contract: ImageContract, *, labelled: bool
+) -> None:
     with promises.working("identity"):
         identity: Any = part.identity()
         same = part.identity() == identity
     hexadecimal = isinstance(identity, str) and re.fullmatch("[0-9a-f]{64}", identity)
     promises(hexadecimal, "identity is a sha256, 64 hexadecimal digits", identity)
     promises(same, "identity is the same for the same bytes")
-    digest, places = _read(promises, part, contract)
+    digest, places = _read(promises, part, contract, labelled=labelled)
     promises(places, "a part has rows, accepted or rejected, or raises a DataError")
     once = len(set(places)) == len(places)
     promises(once, "every row has a place of its own in its source", sorted(places)[:5])
-    promises(_read(promises, part, contract)[0] == digest, "reading again gives the same rows")
+    again, _ = _read(promises, part, contract, labelled=labelled)
+    promises(again == digest, "reading again gives the same rows")
 
 
-def _read(promises: Promises, part: PartInput, contract: ImageContract) -> tuple[str, list[Any]]:
+def _read(
+    promises: Promises, part: PartInput, contract: ImageContract, *, labelled: bool
+) -> tuple[str, list[Any]]:
     """A digest over all rows, and the places of all, rejected ones too."""
     seen: list[Any] = []
     places: list[Any] = []
@@ -70,6 +75,8 @@ def _read(promises: Promises, part: PartInput, contract: ImageContract) -> tuple
         for records in part.read(contract):
             flaw = flaw_of_records(records, contract)
             promises(flaw is None, "read yields Records as they are described", flaw)
+            told = records.labels is not None or not labelled
+            promises(told, "rows have labels, but with an option labelled=false")
             labels = None if records.labels is None else records.labels.tolist()
             rejects = [(r.place, r.reason) for r in records.rejects]
             seen.append([sha256(records.images.tobytes()), labels, rejects])
