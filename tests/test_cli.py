@@ -108,6 +108,11 @@ def test_without_a_command_the_help_is_shown(capsys) -> None:
     assert output.err == ""
 
 
+def test_help_is_read_on_stdout_whatever_else_is_asked(capsys) -> None:
+    assert main(["train", "--json", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage:")
+
+
 @pytest.mark.parametrize("place", PLACES, indirect=True)
 def test_models_show_and_verify(ask, two_versions: None) -> None:
     code, answer = ask("models", "show", "digits@2")

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(as_json="--json" in given, quiet="--quiet" in given)
-    if not console.as_json:
+    if not console.as_json or "--help" in given:
         return _run(given, console)
     with stdout_put_aside() as console.answers:
         return _run(given, console)
