@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from mnist_pipeline.config import Config
@@ -15,9 +16,11 @@ from mnist_pipeline.stages.transfer import Transfer, transfer
 from mnist_pipeline.stages.validate import Snapshot
 from mnist_pipeline.stages.version import make_version
 from mnist_pipeline.stages.version_report import render_report
+from mnist_pipeline.store.manifest import Manifest
 from mnist_pipeline.store.memo import StageResult
 from mnist_pipeline.store.overrides import overrides
 from mnist_pipeline.store.registry import Registry, now
+from mnist_pipeline.store.together import beside
 
 GATE_FAILED = 4
 STATUS = {"promote": "promoted", "hold": "held", "block": "blocked"}
@@ -131,16 +134,20 @@ def publish(
             report = run.store.put(run.key("report.html"), html)
             words.append("nothing published (--no-exam)")
             return Outcome("held", finding.reasons, None, metrics, report.key, 0, reading)
-        registry = Registry(run.store)
-        numbers = registry.numbers(run.config.name)
-        key = run_key(run.config, snapshot)
-        manifest = registry.abandoned(run.config.name, run.id, key, numbers)
-        champion = registry.champion(run.config.name) if manifest else None
-        if manifest and champion and champion.value["version"] == manifest.version:
+        registry, key = Registry(run.store), run_key(run.config, snapshot)
+
+        def claimed() -> tuple[Sequence[int], Manifest | None]:
+            numbers = registry.numbers(run.config.name)
+            return numbers, registry.abandoned(run.config.name, run.id, key, numbers)
+
+        with beside(run.store, claimed) as claims:
+            verdict = judge(run, snapshot, candidate)
+            numbers, manifest = claims()
+        champion = verdict.seen.value["version"] if verdict.seen else None
+        if manifest and manifest.version == champion:
             # A killed run came as far as the promotion: its verdict stands.
             finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
         else:
-            verdict = judge(run, snapshot, candidate)
             if manifest is None:
                 version = registry.claim(run.config.name, run.id, key, numbers)
                 results = (normalized, trained, evaluated)

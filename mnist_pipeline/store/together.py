@@ -29,6 +29,20 @@ def together(store: Store, call: Callable[[T], R], over: Iterable[T]) -> list[R]
         return list(pool.map(call, over))
 
 
+@contextmanager
+def beside(store: Store, call: Callable[[], R]) -> Iterator[Callable[[], R]]:
+    """Inside, a call is under way beside other work; on a disk it waits until it is asked for.
+
+    Yields:
+        What gives the call's answer, or raises what it raised.
+    """
+    if store.root is not None:
+        yield call
+        return
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(call).result
+
+
 class ReadAhead(Store):
     """A store of which some objects were read at once, and are not asked for again."""
 
