@@ -144,15 +144,18 @@ def publish(
             verdict = judge(run, snapshot, candidate)
             numbers, manifest = claims()
         champion = verdict.seen.value["version"] if verdict.seen else None
-        if manifest and manifest.version == champion:
-            # A killed run came as far as the promotion: its verdict stands.
-            finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
-        else:
-            if manifest is None:
-                version = registry.claim(run.config.name, run.id, key, numbers)
-                results = (normalized, trained, evaluated)
-                manifest = make_version(run, version, snapshot, results, verdict, metrics, reading)
-            finding = _promote(run, snapshot, candidate, manifest.version, verdict)
+        with beside(run.store, registry.runs(run.config.name).sequences) as recorded:
+            if manifest and manifest.version == champion:
+                # A killed run came as far as the promotion: its verdict stands.
+                finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
+            else:
+                if manifest is None:
+                    version = registry.claim(run.config.name, run.id, key, numbers)
+                    results = (normalized, trained, evaluated)
+                    manifest = make_version(
+                        run, version, snapshot, results, verdict, metrics, reading
+                    )
+                finding = _promote(run, snapshot, candidate, manifest.version, verdict)
         status = STATUS[finding.status]
         outcome = Outcome(
             status,
@@ -171,7 +174,7 @@ def publish(
             "seconds": dict(run.seconds),
             **dataclasses.asdict(outcome),
         }
-        registry.record_run(run.config.name, record)
+        registry.record_run(run.config.name, record, recorded())
         words.append(f"{run.config.name}@{manifest.version} {status}")
         return outcome
 

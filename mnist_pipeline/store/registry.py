@@ -241,9 +241,11 @@ class Registry:
             if entry:
                 return entry
 
-    def record_run(self, name: str, outcome: Mapping[str, Any]) -> Entry:
-        """Appends a finished run to its series."""
-        return self.runs(name).add(dict(outcome))
+    def record_run(
+        self, name: str, outcome: Mapping[str, Any], seen: Sequence[int] | None = None
+    ) -> Entry:
+        """Appends a finished run to its series, of which one may have `seen` the numbers."""
+        return self.runs(name).add(dict(outcome), seen)
 
     def numbers(self, name: str) -> list[int]:
         """Every version number that is claimed, visible or not, ascending."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from mnist_pipeline.errors import IntegrityError
@@ -73,9 +74,9 @@ class Series:
         """Every entry, oldest first."""
         return together(self.store, self.read, self.sequences())
 
-    def add(self, value: dict[str, Any]) -> Entry:
-        """Appends behind whatever is the latest now."""
-        sequence = max(self.sequences(), default=0) + 1
+    def add(self, value: dict[str, Any], seen: Sequence[int] | None = None) -> Entry:
+        """Appends behind whatever is the latest now; `seen` are `sequences` of a moment ago."""
+        sequence = max(self.sequences() if seen is None else seen, default=0) + 1
         while not self.store.put_if_absent(self._key(sequence), readable_json(value)):
             sequence += 1
         return Entry(sequence, value)
