@@ -27,28 +27,39 @@ _NAMING = "a plugin is called name.vN, in small letters, digits and underscores:
 
 
 @dataclasses.dataclass(frozen=True)
-class Announcement:
-    """An entry point in the group of a seam.
+class PluginInfo:
+    """A plugin as its package announces it: an entry point in the group of a seam.
 
     Attributes:
         seam: one of `SEAMS`.
+        name: `thing.v1`.
         package, package_version: whose it is.
-        entry_point: its name and where it leads; nothing of it has been imported.
+        entry_point: where it leads; nothing of it has been imported.
     """
 
     seam: str
+    name: str
     package: str
     package_version: str
-    entry_point: EntryPoint
-
-    @property
-    def name(self) -> str:
-        return self.entry_point.name
+    entry_point: EntryPoint = dataclasses.field(repr=False, compare=False)
 
     @property
     def usable(self) -> bool:
         """Whether its name carries a version."""
         return _VERSIONED.fullmatch(self.name) is not None
+
+    @property
+    def base_name(self) -> str:
+        return self.name.partition(".v")[0]
+
+    @property
+    def origin(self) -> str:
+        """Its package with the version, as errors and manifests name it."""
+        return f"{self.package} {self.package_version}"
+
+    @property
+    def version(self) -> int:
+        return int(self.name.partition(".v")[2])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +71,13 @@ class Announcements:
         unreadable: why the others could not, a sentence a package.
     """
 
-    found: tuple[Announcement, ...]
+    found: tuple[PluginInfo, ...]
     unreadable: tuple[str, ...]
 
     def ignored(self, name: str | None = None) -> list[str]:
         """What is announced in vain, and why: all of it, or what is called `name`."""
         misnamed = [
-            f"{each.package} {each.package_version} announces the {each.seam} {each.name!r}, but "
-            f"{_NAMING}"
+            f"{each.origin} announces the {each.seam} {each.name!r}, but {_NAMING}"
             for each in self.found
             if not each.usable and name in (None, each.name, each.name.rpartition(".v")[0])
         ]
@@ -80,7 +90,7 @@ def announcements(path: tuple[str, ...]) -> Announcements:
     del path
     seams = {group: seam for seam, group in SEAMS.items()}
     seen: set[str] = set()
-    found: list[Announcement] = []
+    found: list[PluginInfo] = []
     unreadable: list[str] = []
     for distribution in distributions():
         folder = PurePath(getattr(distribution, "_path", "?")).name
@@ -95,7 +105,7 @@ def announcements(path: tuple[str, ...]) -> Announcements:
             continue
         if entries:
             package = _package(distribution, folder)
-            found += [Announcement(seams[each.group], *package, each) for each in entries]
+            found += [PluginInfo(seams[each.group], each.name, *package, each) for each in entries]
     return Announcements(tuple(found), tuple(unreadable))
 
 

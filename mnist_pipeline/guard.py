@@ -19,12 +19,10 @@ import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from mnist_pipeline.announced import PluginInfo
 from mnist_pipeline.errors import OutsideError, explained, told
-
-if TYPE_CHECKING:
-    from mnist_pipeline.plugins import PluginInfo
 
 OURS = "mnist-pipeline"
 """The package whose plugins are no strangers: what goes wrong in them is a bug of this program."""

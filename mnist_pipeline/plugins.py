@@ -17,11 +17,11 @@ import functools
 import sys
 import typing
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint
 from traceback import walk_tb
 from typing import Any
 
 from mnist_pipeline.announced import SEAMS as SEAMS
+from mnist_pipeline.announced import PluginInfo as PluginInfo
 from mnist_pipeline.announced import announcements
 from mnist_pipeline.errors import ConfigError, OutsideError, did_you_mean
 from mnist_pipeline.guard import OURS as OURS
@@ -44,30 +44,6 @@ def option(default: Any, help: str, *, locates: bool = False, bucket: bool = Fal
     return dataclasses.field(default=default, metadata=meaning)
 
 
-@dataclasses.dataclass(frozen=True)
-class PluginInfo:
-    """A plugin as its package announces it; nothing of it has been imported."""
-
-    seam: str
-    name: str
-    package: str
-    package_version: str
-    entry_point: EntryPoint = dataclasses.field(repr=False, compare=False)
-
-    @property
-    def base_name(self) -> str:
-        return self.name.partition(".v")[0]
-
-    @property
-    def origin(self) -> str:
-        """Its package with the version, as errors and manifests name it."""
-        return f"{self.package} {self.package_version}"
-
-    @property
-    def version(self) -> int:
-        return int(self.name.partition(".v")[2])
-
-
 class MissingPluginError(ConfigError):
     """No installed package has the plugin.
 
@@ -81,11 +57,8 @@ class MissingPluginError(ConfigError):
 @functools.cache
 def available(seam: str) -> tuple[PluginInfo, ...]:
     """Every plugin of a seam, by name and version, without importing any."""
-    found = [
-        PluginInfo(seam, each.name, each.package, each.package_version, each.entry_point)
-        for each in announcements(tuple(sys.path)).found
-        if each.seam == seam and each.usable
-    ]
+    announced = announcements(tuple(sys.path)).found
+    found = [info for info in announced if info.seam == seam and info.usable]
     return tuple(sorted(found, key=lambda info: (info.base_name, info.version, info.package)))
 
 

@@ -185,13 +185,11 @@ def _blaming_strangers(bundle: Bundle) -> Iterator[None]:
         yield
     except PipelineError:
         raise
-    except Exception as error:
-        strangers = _strangers(bundle)
-        if not strangers:
+    except Exception as error:  # their own code is watched; this is what they have written down
+        if not (strangers := _strangers(bundle)):
             raise
         does = "gives no graph that can be computed"
-        broken = plugins.BrokenPluginError.of(strangers[0], does, error)
-        raise plugins.blamed(error) or broken from error
+        raise plugins.BrokenPluginError.of(strangers[0], does, error) from error
 
 
 def _strangers(bundle: Bundle) -> list[plugins.PluginInfo]:

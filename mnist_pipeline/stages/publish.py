@@ -143,19 +143,12 @@ def publish(
         with beside(run.store, claimed) as claims:
             verdict = judge(run, snapshot, candidate)
             numbers, manifest = claims()
-        champion = verdict.seen.value["version"] if verdict.seen else None
         with beside(run.store, registry.runs(run.config.name).sequences) as recorded:
-            if manifest and manifest.version == champion:
-                # A killed run came as far as the promotion: its verdict stands.
-                finding = Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
-            else:
-                if manifest is None:
-                    version = registry.claim(run.config.name, run.id, key, numbers)
-                    results = (normalized, trained, evaluated)
-                    manifest = make_version(
-                        run, version, snapshot, results, verdict, metrics, reading
-                    )
-                finding = _promote(run, snapshot, candidate, manifest.version, verdict)
+            if manifest is None:
+                version = registry.claim(run.config.name, run.id, key, numbers)
+                results = (normalized, trained, evaluated)
+                manifest = make_version(run, version, snapshot, results, verdict, metrics, reading)
+            finding = _promote(run, snapshot, candidate, manifest, verdict)
         status = STATUS[finding.status]
         outcome = Outcome(
             status,
@@ -199,10 +192,13 @@ def _summary(candidate: Evaluation) -> dict[str, Any]:
 
 
 def _promote(
-    run: Run, snapshot: Snapshot, candidate: Evaluation, version: int, verdict: Verdict
+    run: Run, snapshot: Snapshot, candidate: Evaluation, manifest: Manifest, verdict: Verdict
 ) -> Finding:
     """Moves the champion if the verdict says so; judges again if somebody else moved it."""
-    registry, name = Registry(run.store), run.config.name
+    registry, name, version = Registry(run.store), run.config.name, manifest.version
+    if verdict.seen and verdict.seen.value["version"] == version:
+        # A killed run came as far as the promotion: its verdict stands.
+        return Finding(manifest.verdict["status"], tuple(manifest.verdict["reasons"]))
     while verdict.finding.status == "promote":
         if not run.config.publish.promote:
             reason = "no_promote: the gate would promote it, but promotion is switched off"
